@@ -1,0 +1,1 @@
+"""Docker's dialect: translation at the door, no decisions."""

@@ -1,0 +1,1 @@
+"""Docker's JSON objects as msgspec Structs, and their translation to Pier's values and back."""

@@ -1,0 +1,237 @@
+"""What was asked of a container, in Pier's words: it never changes, save by `update`.
+
+One field for each thing Docker's API can ask (surface.md b); `pier.api.schema` translates both
+ways, so nothing here has a name or a quirk of the JSON. Units: bytes, nanoseconds (`_ns`),
+seconds (`_s`). None means "not asked", where that differs from a zero. A spec is stored as JSON
+by msgspec, so every field has a default and fields are only ever added.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+MIB = 1024 * 1024
+DEFAULT_SHM_BYTES = 64 * MIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Healthcheck:
+    """`test` empty: the image's; ["NONE"]; ["CMD", ...]; ["CMD-SHELL", line]. 0: the default."""
+
+    test: tuple[str, ...] = ()
+    interval_ns: int = 0
+    timeout_ns: int = 0
+    start_period_ns: int = 0
+    start_interval_ns: int = 0
+    retries: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestartPolicy:
+    """name: "no" (also ""), "always", "unless-stopped" or "on-failure"."""
+
+    name: str = "no"
+    max_retries: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSpec:
+    """driver "" means the daemon's default."""
+
+    driver: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortBinding:
+    """One `-p`. host_port is "", a number, or a range "8000-8010"."""
+
+    port: int
+    protocol: str = "tcp"
+    host_ip: str = ""
+    host_port: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ulimit:
+    name: str
+    soft: int
+    hard: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    path_on_host: str
+    path_in_container: str = ""
+    permissions: str = "rwm"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceRequest:
+    driver: str = ""
+    count: int = 0
+    device_ids: tuple[str, ...] = ()
+    capabilities: tuple[tuple[str, ...], ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceRate:
+    """A limit (bytes or operations a second), or a weight, for one block device."""
+
+    path: str
+    rate: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """Limits, as asked. 0 means none, unless said otherwise."""
+
+    cpu_shares: int = 0
+    nano_cpus: int = 0
+    cpu_period_us: int = 0
+    cpu_quota_us: int = 0
+    cpu_rt_period_us: int = 0
+    cpu_rt_runtime_us: int = 0
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
+    memory: int = 0
+    memory_swap: int = 0
+    """Memory and swap together; -1 unlimited; 0: twice the memory."""
+    memory_reservation: int = 0
+    memory_swappiness: int | None = None
+    oom_kill_disable: bool | None = None
+    pids_limit: int | None = None
+    blkio_weight: int = 0
+    blkio_weight_device: tuple[DeviceRate, ...] = ()
+    device_read_bps: tuple[DeviceRate, ...] = ()
+    device_write_bps: tuple[DeviceRate, ...] = ()
+    device_read_iops: tuple[DeviceRate, ...] = ()
+    device_write_iops: tuple[DeviceRate, ...] = ()
+    devices: tuple[Device, ...] = ()
+    device_cgroup_rules: tuple[str, ...] = ()
+    device_requests: tuple[DeviceRequest, ...] = ()
+    ulimits: tuple[Ulimit, ...] = ()
+    cgroup_parent: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MountRequest:
+    """One `--mount`. kind: bind, volume, tmpfs or image."""
+
+    kind: str
+    target: str
+    source: str = ""
+    readonly: bool = False
+    consistency: str = ""
+    propagation: str = ""
+    non_recursive: bool = False
+    create_mountpoint: bool = False
+    readonly_non_recursive: bool = False
+    readonly_force_recursive: bool = False
+    no_copy: bool = False
+    subpath: str = ""
+    volume_labels: Mapping[str, str] = field(default_factory=dict)
+    volume_driver: str = ""
+    volume_options: Mapping[str, str] = field(default_factory=dict)
+    tmpfs_size: int = 0
+    tmpfs_mode: int = 0
+    tmpfs_options: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointSpec:
+    """What was asked of the attachment to one network."""
+
+    ipv4: str = ""
+    ipv6: str = ""
+    link_local_ips: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
+    mac_address: str = ""
+    driver_options: Mapping[str, str] = field(default_factory=dict)
+    gateway_priority: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostSpec:
+    """What the host is asked to provide: Docker's HostConfig."""
+
+    binds: tuple[str, ...] = ()
+    mounts: tuple[MountRequest, ...] = ()
+    volumes_from: tuple[str, ...] = ()
+    volume_driver: str = ""
+    tmpfs: Mapping[str, str] = field(default_factory=dict)
+    container_id_file: str = ""
+    log: LogSpec = LogSpec()
+    network_mode: str = "default"
+    """default, bridge, host, none, container:<id>, or a network's name."""
+    port_bindings: tuple[PortBinding, ...] = ()
+    publish_all_ports: bool = False
+    restart: RestartPolicy = RestartPolicy()
+    auto_remove: bool = False
+    links: tuple[str, ...] = ()
+    dns: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    extra_hosts: tuple[str, ...] = ()
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    privileged: bool = False
+    readonly_rootfs: bool = False
+    security_opt: tuple[str, ...] = ()
+    masked_paths: tuple[str, ...] | None = None
+    readonly_paths: tuple[str, ...] | None = None
+    ipc_mode: str = ""
+    pid_mode: str = ""
+    uts_mode: str = ""
+    userns_mode: str = ""
+    cgroupns_mode: str = ""
+    cgroup: str = ""
+    group_add: tuple[str, ...] = ()
+    shm_size: int = 0
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+    init: bool | None = None
+    runtime: str = ""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    console_size: tuple[int, int] = (0, 0)
+    """Rows, columns."""
+    storage_options: Mapping[str, str] = field(default_factory=dict)
+    oom_score_adj: int = 0
+    isolation: str = ""
+    resources: Resources = Resources()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerSpec:
+    """What to run, and where. After `merge` it holds the image's defaults too."""
+
+    image: str = ""
+    """As the user wrote it; the image's ID is in the record."""
+    hostname: str = ""
+    domainname: str = ""
+    user: str = ""
+    attach_stdin: bool = False
+    attach_stdout: bool = False
+    attach_stderr: bool = False
+    tty: bool = False
+    open_stdin: bool = False
+    stdin_once: bool = False
+    env: tuple[str, ...] = ()
+    cmd: tuple[str, ...] | None = None
+    entrypoint: tuple[str, ...] | None = None
+    healthcheck: Healthcheck | None = None
+    exposed_ports: tuple[str, ...] = ()
+    """ "80/tcp", sorted."""
+    volumes: tuple[str, ...] = ()
+    """Paths that get an anonymous volume."""
+    working_dir: str = ""
+    network_disabled: bool = False
+    on_build: tuple[str, ...] = ()
+    shell: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    stop_signal: str = ""
+    stop_timeout_s: int | None = None
+    args_escaped: bool = False
+    host: HostSpec = HostSpec()
+    endpoints: Mapping[str, EndpointSpec] = field(default_factory=dict)
+    """By network name, as asked at create; connect and disconnect change it."""

@@ -1,0 +1,1 @@
+"""What is kept: the database, blobs, snapshots and leases. See schema.sql first."""
