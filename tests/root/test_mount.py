@@ -1,0 +1,105 @@
+"""Overlay mounts, made by the kernel."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from pier.linux import mount, syscalls
+from pier.linux.mount import Overlay
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+def layers(directory: Path, count: int) -> tuple[str, ...]:
+    paths = []
+    for number in range(count):
+        path = directory / f"layer{number}"
+        path.mkdir()
+        (path / f"file{number}").write_text(str(number))
+        (path / "top").write_text(str(number))
+        paths.append(str(path))
+    return tuple(paths)
+
+
+def writable(directory: Path, lower: tuple[str, ...], *, volatile: bool = False) -> Overlay:
+    for name in ("upper", "work"):
+        (directory / name).mkdir(exist_ok=True)
+    return Overlay(lower, f"{directory}/upper", f"{directory}/work", volatile)
+
+
+def read(fd: int, name: str) -> str:
+    with open(os.open(name, os.O_RDONLY, dir_fd=fd), encoding="utf-8") as file:
+        return file.read()
+
+
+def test_hundreds_of_layers_are_stacked_with_the_first_on_top(tmp_path: Path) -> None:
+    fd = mount.open_overlay(writable(tmp_path, layers(tmp_path, 300)))
+    try:
+        assert read(fd, "top") == "0"
+        assert read(fd, "file299") == "299"
+        os.mkdir("made", dir_fd=fd)
+    finally:
+        os.close(fd)
+    assert (tmp_path / "upper/made").is_dir()
+
+
+def test_layers_with_long_paths_are_stacked(tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 200) / ("e" * 200)
+    deep.mkdir(parents=True)
+    fd = mount.open_overlay(writable(deep, layers(deep, 3)))
+    try:
+        assert read(fd, "file2") == "2"
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_without_an_upper_directory_nothing_can_be_written(tmp_path: Path, count: int) -> None:
+    fd = mount.open_overlay(Overlay(layers(tmp_path, count)))
+    try:
+        with pytest.raises(OSError, match="Read-only"):
+            os.mkdir("made", dir_fd=fd)
+    finally:
+        os.close(fd)
+
+
+def test_an_image_without_layers_is_its_upper_directory(tmp_path: Path) -> None:
+    fd = mount.open_overlay(writable(tmp_path, ()))
+    try:
+        os.mkdir("made", dir_fd=fd)
+    finally:
+        os.close(fd)
+    assert (tmp_path / "upper/made").is_dir()
+
+
+def test_a_volatile_overlay_can_be_mounted_again(tmp_path: Path) -> None:
+    overlay = writable(tmp_path, layers(tmp_path, 2), volatile=True)
+    for name in ("one", "two"):
+        fd = mount.open_overlay(overlay)
+        os.mkdir(name, dir_fd=fd)
+        os.close(fd)
+    assert {path.name for path in (tmp_path / "upper").iterdir()} == {"one", "two"}
+
+
+def test_a_detached_mount_is_attached_where_it_is_wanted(tmp_path: Path) -> None:
+    (tmp_path / "target").mkdir()
+    overlay = writable(tmp_path, layers(tmp_path, 2))
+    child = os.fork()
+    if child == 0:
+        syscalls.unshare(syscalls.CLONE_NEWNS)
+        syscalls.mount("", "/", flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
+        mount.attach(mount.open_overlay(overlay), f"{tmp_path}/target")
+        os._exit(0 if (tmp_path / "target/file1").exists() else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_the_spawner_can_load_it() -> None:
+    root = Path(__file__).parents[2]
+    code = (
+        f"import sys; sys.path.insert(0, {str(root)!r}); import pier.linux.mount;"
+        "bad = {'dataclasses', 'pathlib', 'asyncio', 'logging', 'inspect'} & set(sys.modules);"
+        "sys.exit(str(bad) if bad else 0)"
+    )
+    assert os.spawnv(os.P_WAIT, sys.executable, [sys.executable, "-I", "-S", "-c", code]) == 0
