@@ -1,0 +1,102 @@
+"""The daemon's SQLite database: one file, one connection, one thread.
+
+Opening migrates it (`PRAGMA user_version`). WAL with synchronous=NORMAL: a commit costs tens of
+microseconds and survives a killed daemon; a power cut may take the last commits, and the
+containers they spoke of, with it. Rows are `sqlite3.Row`. The SQL lives with the slices.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+
+from pier.errors import Failed
+
+VERSION = 1
+"""Number of the schema in schema.sql."""
+
+_MIGRATIONS: Mapping[int, str] = {}
+"""Script that takes a database from version n to n + 1. Only ever grows."""
+
+Parameters = Sequence[object] | Mapping[str, object]
+
+
+class NewerDatabase(Failed):
+    def __init__(self, path: Path, version: int) -> None:
+        super().__init__(
+            f"{path} was written by a newer Pier (schema {version}, this one knows {VERSION}); "
+            "install that version, or start with another data root"
+        )
+
+
+class Database:
+    """The open database. Use it only on the thread that made it (the event loop's)."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = sqlite3.connect(path, isolation_level=None, timeout=10.0)
+        self._connection.row_factory = sqlite3.Row
+        try:
+            self._open(path)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _open(self, path: Path) -> None:
+        self.execute("PRAGMA journal_mode = WAL")
+        self.execute("PRAGMA synchronous = NORMAL")
+        self.execute("PRAGMA foreign_keys = ON")
+        version = int(self.execute("PRAGMA user_version").fetchone()[0])
+        if version > VERSION:
+            raise NewerDatabase(path, version)
+        if version < VERSION:
+            self._migrate(version)
+
+    def _migrate(self, version: int) -> None:
+        """Bring the schema to VERSION; each step is one transaction."""
+        if version == 0:
+            schema = files("pier.store").joinpath("schema.sql").read_text()
+            self._run_script(schema, VERSION)
+            return
+        for step in range(version, VERSION):
+            self._run_script(_MIGRATIONS[step], step + 1)
+
+    def _run_script(self, script: str, version: int) -> None:
+        # executescript() commits what is open, so the transaction has to be part of the script.
+        try:
+            self._connection.executescript(
+                f"BEGIN IMMEDIATE;\n{script}\n;PRAGMA user_version = {version};\nCOMMIT;"
+            )
+        except sqlite3.Error:
+            if self._connection.in_transaction:
+                self._connection.rollback()
+            raise
+
+    def execute(self, sql: str, parameters: Parameters = ()) -> sqlite3.Cursor:
+        """Run one statement; outside `transaction()` it commits by itself."""
+        return self._connection.execute(sql, parameters)
+
+    def executemany(self, sql: str, rows: Iterator[Parameters] | Sequence[Parameters]) -> None:
+        """Run one statement for each of `rows`, all or none."""
+        with self.transaction():
+            self._connection.executemany(sql, rows)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Everything in the block, or nothing. A nested block joins the outer one.
+
+        BEGIN IMMEDIATE: what the block reads cannot change before it writes. Never `await` inside.
+        """
+        if self._connection.in_transaction:
+            yield
+            return
+        self.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self.execute("ROLLBACK")
+            raise
+        self.execute("COMMIT")
+
+    def close(self) -> None:
+        self._connection.close()
