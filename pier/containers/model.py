@@ -83,7 +83,7 @@ class Container:
     image_id: str
     """Digest of the image config."""
     state: State = State.CREATED
-    spec: ContainerSpec = ContainerSpec()
+    spec: ContainerSpec
     status: Status = Status()
     mounts: tuple[MountPoint, ...] = ()
     created_ns: int = 0

@@ -1,0 +1,164 @@
+"""Containers in SQLite: one row each, found by ID, name or unique prefix.
+
+The specs are JSON written by msgspec from the dataclasses in `spec` and `model`; nothing here
+knows Docker's JSON. All calls are quick and made on the event loop's thread.
+"""
+
+import re
+import sqlite3
+
+import msgspec
+
+from pier.containers.model import Container, MountPoint, Status
+from pier.containers.spec import ContainerSpec
+from pier.containers.state import State
+from pier.errors import Conflict, InvalidArgument, NotFound
+from pier.store.database import Database
+
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+_HEX = re.compile(r"[0-9a-f]{1,64}")
+_COLUMNS = "id, name, image, state, spec_json, mounts_json, status_json, created_ns"
+
+
+class NoSuchContainer(NotFound):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"No such container: {name}")
+
+
+class AmbiguousPrefix(InvalidArgument):
+    def __init__(self, prefix: str) -> None:
+        super().__init__(f"multiple IDs found with provided prefix: {prefix}")
+
+
+class InvalidName(InvalidArgument):
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+        )
+
+
+class NameInUse(Conflict):
+    def __init__(self, name: str, holder: str) -> None:
+        super().__init__(
+            f'Conflict. The container name "/{name}" is already in use by container "{holder}". '
+            "You have to remove (or rename) that container to be able to reuse that name."
+        )
+
+
+def checked_name(name: str) -> str:
+    """`name` without the slash Docker shows; raises InvalidName."""
+    bare = name.removeprefix("/")
+    if not _NAME.fullmatch(bare):
+        raise InvalidName(name)
+    return bare
+
+
+class ContainerStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._spec = msgspec.json.Decoder(ContainerSpec)
+        self._mounts = msgspec.json.Decoder(tuple[MountPoint, ...])
+        self._status = msgspec.json.Decoder(Status)
+        self._encode = msgspec.json.Encoder().encode
+        self._cache: dict[str, Container] = {}
+
+    def add(self, container: Container) -> None:
+        """Make the container exist. Raises NameInUse."""
+        if holder := self.holder(container.name):
+            raise NameInUse(container.name, holder)
+        self._database.execute(
+            f"INSERT INTO containers ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?)",  # noqa: S608
+            (container.id, container.name, container.image_id, *self._changing(container),
+             container.created_ns),
+        )  # fmt: skip
+        named = {mount.name for mount in container.mounts if mount.name}
+        for volume in sorted(named):
+            self._database.execute(
+                "INSERT INTO container_volumes VALUES (?, ?)", (container.id, volume)
+            )
+        self._cache[container.id] = container
+
+    def update(self, container: Container) -> None:
+        """Store what may change: state, spec, mounts, status."""
+        self._database.execute(
+            "UPDATE containers SET state=?, spec_json=?, mounts_json=?, status_json=? WHERE id=?",
+            (*self._changing(container), container.id),
+        )
+        self._cache[container.id] = container
+
+    def rename(self, container: Container, name: str) -> None:
+        """Raises NameInUse."""
+        if holder := self.holder(name):
+            raise NameInUse(name, holder)
+        self._database.execute("UPDATE containers SET name=? WHERE id=?", (name, container.id))
+        self._cache.pop(container.id, None)
+
+    def delete(self, container_id: str) -> None:
+        self._database.execute("DELETE FROM containers WHERE id=?", (container_id,))
+        self._cache.pop(container_id, None)
+
+    def holder(self, name: str) -> str | None:
+        """ID of the container that has this name."""
+        row = self._database.execute("SELECT id FROM containers WHERE name=?", (name,)).fetchone()
+        return None if row is None else str(row["id"])
+
+    def find(self, container_id: str) -> Container | None:
+        """By full ID."""
+        if cached := self._cache.get(container_id):
+            return cached
+        row = self._database.execute(
+            f"SELECT {_COLUMNS} FROM containers WHERE id=?",  # noqa: S608
+            (container_id,),
+        ).fetchone()
+        return None if row is None else self._from_row(row)
+
+    def get(self, name: str) -> Container:
+        """By full ID, then exact name, then unique ID prefix, as Docker looks containers up."""
+        found = self.find(name) or self._by_name(name.removeprefix("/")) or self._by_prefix(name)
+        if found is None:
+            raise NoSuchContainer(name)
+        return found
+
+    def list_(self) -> list[Container]:
+        """All, newest first."""
+        rows = self._database.execute(
+            "SELECT id FROM containers ORDER BY created_ns DESC, id"
+        ).fetchall()
+        found = (self.find(row["id"]) for row in rows)
+        return [container for container in found if container is not None]
+
+    def _by_name(self, name: str) -> Container | None:
+        holder = self.holder(name)
+        return None if holder is None else self.find(holder)
+
+    def _by_prefix(self, prefix: str) -> Container | None:
+        if not _HEX.fullmatch(prefix):
+            return None
+        rows = self._database.execute(
+            "SELECT id FROM containers WHERE id GLOB ? LIMIT 2", (prefix + "*",)
+        ).fetchall()
+        if len(rows) > 1:
+            raise AmbiguousPrefix(prefix)
+        return self.find(rows[0]["id"]) if rows else None
+
+    def _changing(self, container: Container) -> tuple[str, str, str, str]:
+        return (
+            container.state.value,
+            self._encode(container.spec).decode(),
+            self._encode(container.mounts).decode(),
+            self._encode(container.status).decode(),
+        )
+
+    def _from_row(self, row: sqlite3.Row) -> Container:
+        container = Container(
+            id=row["id"],
+            name=row["name"],
+            image_id=row["image"],
+            state=State(row["state"]),
+            spec=self._spec.decode(row["spec_json"]),
+            mounts=self._mounts.decode(row["mounts_json"]),
+            status=self._status.decode(row["status_json"]),
+            created_ns=row["created_ns"],
+        )
+        self._cache[container.id] = container
+        return container
