@@ -9,20 +9,10 @@ by msgspec, so every field has a default and fields are only ever added.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pier.oci.image import Healthcheck as Healthcheck  # the image says it in the same words
+
 MIB = 1024 * 1024
 DEFAULT_SHM_BYTES = 64 * MIB
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Healthcheck:
-    """`test` empty: the image's; ["NONE"]; ["CMD", ...]; ["CMD-SHELL", line]. 0: the default."""
-
-    test: tuple[str, ...] = ()
-    interval_ns: int = 0
-    timeout_ns: int = 0
-    start_period_ns: int = 0
-    start_interval_ns: int = 0
-    retries: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
