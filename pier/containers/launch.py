@@ -1,0 +1,60 @@
+"""Bringing a container up, and taking it down.
+
+What a running container needs is a list of steps: sandbox, mounts, bundle, monitor, process. A
+step can go up, and can come down again given nothing but the container's ID, any number of
+times. So a failed start, a normal exit and the sweep after a crash of the daemon are one and the
+same piece of code.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from pier.containers.model import Container
+from pier.linux.mount import Overlay
+from pier.runtime.monitors import Monitor
+
+
+@dataclass(slots=True, kw_only=True)
+class Launch:
+    """One start in progress: what is known so far."""
+
+    container: Container
+    overlay: Overlay
+    netns_path: str | None = None
+    """None: the host's namespace."""
+    monitor: Monitor | None = None
+    pid: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+
+class Step(Protocol):
+    """One thing a running container needs."""
+
+    async def up(self, launch: Launch) -> None:
+        """Provide it. May raise, leaving it half done."""
+
+    async def down(self, container_id: str) -> None:
+        """Remove whatever there is of it; nothing is fine. Raises OSError if stuck."""
+
+
+async def bring_up(steps: Sequence[Step], launch: Launch) -> None:
+    """Take every step, or none: on failure what was begun is taken down."""
+    for number, step in enumerate(steps, start=1):
+        try:
+            await step.up(launch)
+        except BaseException:
+            await take_down(steps[:number], launch.container.id)
+            raise
+
+
+async def take_down(steps: Sequence[Step], container_id: str) -> None:
+    """Undo `steps`, last first. One that is stuck does not keep the others."""
+    stuck: list[Exception] = []
+    for step in reversed(steps):
+        try:
+            await step.down(container_id)
+        except OSError as error:
+            stuck.append(error)
+    if stuck:
+        raise ExceptionGroup(f"container {container_id}: could not clean up", stuck)
