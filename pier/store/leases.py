@@ -1,0 +1,42 @@
+"""Leases: "do not collect this yet", for content that no record names so far.
+
+A pull holds one while its blobs and snapshots arrive; the build cache holds one that never
+expires for each of its records. A lease may name what is not there yet.
+"""
+
+import uuid
+from typing import Literal
+
+from pier.store.database import Database
+
+FOREVER_NS = 2**63 - 1
+Kind = Literal["blob", "snapshot"]
+
+
+class Leases:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(self, now_ns: int, ttl_s: float | None, lease_id: str = "") -> str:
+        """A new lease, or the named one with a new end. ttl_s None: until released."""
+        lease_id = lease_id or uuid.uuid4().hex
+        expires_ns = FOREVER_NS if ttl_s is None else now_ns + int(ttl_s * 1_000_000_000)
+        self._database.execute(
+            "INSERT INTO leases (id, expires_ns) VALUES (?, ?) "
+            "ON CONFLICT DO UPDATE SET expires_ns = excluded.expires_ns",
+            (lease_id, expires_ns),
+        )
+        return lease_id
+
+    def add(self, lease_id: str, kind: Kind, key: str) -> None:
+        self._database.execute(
+            "INSERT INTO lease_items (lease, kind, key) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+            (lease_id, kind, key),
+        )
+
+    def release(self, lease_id: str) -> None:
+        """End it; twice is fine."""
+        self._database.execute("DELETE FROM leases WHERE id = ?", (lease_id,))
+
+    def expire(self, now_ns: int) -> None:
+        self._database.execute("DELETE FROM leases WHERE expires_ns <= ?", (now_ns,))
