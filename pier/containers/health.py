@@ -1,0 +1,129 @@
+"""Health checks: probes in a running container and their verdict. surface.md k.2.
+
+`judge` decides (pure); `Prober` runs the probes, one task per container, until told to stop.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+
+from pier.containers.model import Container, Health, ProbeResult
+from pier.containers.parts import Parts, log
+from pier.containers.spec import ContainerSpec, Healthcheck
+from pier.containers.state import State
+from pier.errors import PierError
+from pier.runtime.orders import Exit
+
+DEFAULT_INTERVAL_NS = 30_000_000_000
+DEFAULT_TIMEOUT_NS = 30_000_000_000
+DEFAULT_START_INTERVAL_NS = 5_000_000_000
+DEFAULT_RETRIES = 3
+KEPT_RESULTS = 5
+OUTPUT_LIMIT = 4096
+TIMED_OUT = -1
+
+RunProbe = Callable[[Container, Sequence[str], float], Awaitable[Exit | None]]
+"""Runs a command in a container for at most so many seconds; None: it took longer."""
+
+
+def judge(
+    health: Health, check: Healthcheck, result: ProbeResult, *, since_start_ns: int
+) -> Health:
+    """The verdict after one more probe. Failures in the start period do not count."""
+    recent = (*health.log, result)[-KEPT_RESULTS:]
+    if result.exit_code == 0:
+        return Health(status="healthy", failing_streak=0, log=recent)
+    if health.status == "starting" and since_start_ns < check.start_period_ns:
+        return replace(health, log=recent)
+    streak = health.failing_streak + 1
+    unhealthy = streak >= (check.retries or DEFAULT_RETRIES)
+    status = "unhealthy" if unhealthy else health.status
+    return Health(status=status, failing_streak=streak, log=recent)
+
+
+def pause_ns(health: Health, check: Healthcheck, *, since_start_ns: int) -> int:
+    """How long to wait for the next probe: shorter while the container starts."""
+    if health.status == "starting" and since_start_ns < check.start_period_ns:
+        return check.start_interval_ns or DEFAULT_START_INTERVAL_NS
+    return check.interval_ns or DEFAULT_INTERVAL_NS
+
+
+def probe_command(check: Healthcheck, shell: Sequence[str]) -> tuple[str, ...]:
+    """What to run; () for no probe at all."""
+    match check.test:
+        case ("CMD", *argv):
+            return tuple(argv)
+        case ("CMD-SHELL", line):
+            return (*(shell or ("/bin/sh", "-c")), line)
+        case _:
+            return ()
+
+
+class Prober:
+    def __init__(self, parts: Parts, run: RunProbe) -> None:
+        self._parts = parts
+        self._run = run
+
+    def wanted(self, spec: ContainerSpec) -> bool:
+        return spec.healthcheck is not None and bool(probe_command(spec.healthcheck, spec.shell))
+
+    async def probe(self, container: Container, stop: asyncio.Event) -> None:
+        """Probe until `stop` is set: the container ended, or another start has its own prober."""
+        check = container.spec.healthcheck
+        assert check is not None
+        while True:
+            now = self._parts.store.find(container.id)
+            if now is None or now.status.health is None:
+                return
+            since = self._parts.clock_ns() - now.status.started_ns
+            wait_s = pause_ns(now.status.health, check, since_start_ns=since) / 1e9
+            if await _set_within(stop, wait_s):
+                return
+            now = self._parts.store.find(container.id)
+            if now is not None and now.state is State.RUNNING:
+                await self._probe_once(now, check, stop)
+
+    async def _probe_once(
+        self, container: Container, check: Healthcheck, stop: asyncio.Event
+    ) -> None:
+        result = await self._result(container, check)
+        now = self._parts.store.find(container.id)
+        if stop.is_set() or now is None or now.status.health is None:
+            return
+        since = result.started_ns - now.status.started_ns
+        health = judge(now.status.health, check, result, since_start_ns=since)
+        self._parts.store.update(replace(now, status=replace(now.status, health=health)))
+        if health.status != now.status.health.status:
+            self._parts.announce(now, f"health_status: {health.status}")
+
+    async def _result(self, container: Container, check: Healthcheck) -> ProbeResult:
+        timeout_s = (check.timeout_ns or DEFAULT_TIMEOUT_NS) / 1e9
+        started_ns = self._parts.clock_ns()
+        try:
+            ended = await self._run(
+                container, probe_command(check, container.spec.shell), timeout_s
+            )
+        except PierError as error:
+            log.info("container %s: health check: %s", container.id, error)
+            code, output = 1, str(error)
+        else:
+            code, output = _outcome(ended, timeout_s)
+        return ProbeResult(
+            started_ns=started_ns, ended_ns=self._parts.clock_ns(), exit_code=code, output=output
+        )
+
+
+def _outcome(ended: Exit | None, timeout_s: float) -> tuple[int, str]:
+    if ended is None:
+        return TIMED_OUT, f"Health check exceeded timeout ({timeout_s:g}s)"
+    output = ended.output[:OUTPUT_LIMIT].decode(errors="replace")
+    return ended.code, output + ("..." if ended.output_truncated else "")
+
+
+async def _set_within(event: asyncio.Event, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True

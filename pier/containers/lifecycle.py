@@ -1,0 +1,211 @@
+"""What a user does to a container's process: start, stop, restart, kill, pause, remove.
+
+Each operation looks the container up, takes its lock for the change of state and never while
+waiting for the process to end: the exit is settled under the same lock by the supervisor.
+"""
+
+import asyncio
+import signal
+from dataclasses import replace
+
+from pier.containers.model import Container
+from pier.containers.parts import Parts
+from pier.containers.removal import RemovalInProgress, Remover
+from pier.containers.signals import parse_signal
+from pier.containers.state import Operation, State, next_state
+from pier.containers.supervisor import Supervisor
+from pier.containers.waiting import Condition, Waiter
+from pier.errors import Conflict, Failed, NotModified
+from pier.runtime.monitors import MonitorLost
+
+KILL_PATIENCE_S = 10.0
+"""How long a SIGKILL may take to show before the daemon says so."""
+
+
+class NotRunning(Conflict):
+    def __init__(self, doing: str, container: Container) -> None:
+        super().__init__(
+            f"cannot {doing} container: {container.name}: container {container.id} is not running"
+        )
+
+
+class MustStopFirst(Conflict):
+    def __init__(self, container: Container, *, paused: bool) -> None:
+        if paused:
+            why = "container is paused and must be unpaused first"
+        elif container.state is State.RESTARTING:
+            why = "container is restarting: stop the container before removing or force remove"
+        else:
+            why = "container is running: stop the container before removing or force remove"
+        super().__init__(f'cannot remove container "/{container.name}": {why}')
+
+
+class Lifecycle:
+    def __init__(self, parts: Parts, supervisor: Supervisor, remover: Remover) -> None:
+        self._parts = parts
+        self._supervisor = supervisor
+        self._remover = remover
+
+    async def start(self, name: str) -> None:
+        """Raises NotModified if it runs, Conflict if paused or being removed, RuntimeFailed."""
+        found = self._parts.store.get(name)
+        async with self._parts.live[found.id].lock:
+            container = self._parts.store.get(found.id)
+            if container.state is State.PAUSED:
+                raise Conflict("cannot start a paused container, try unpause instead")
+            if container.state in (State.REMOVING, State.DEAD):
+                raise Conflict("container is marked for removal and cannot be started")
+            if container.state is State.RESTARTING:
+                raise NotModified(f"container {name} is restarting")
+            next_state(container.name, container.state, Operation.START)
+            await self._supervisor.start(container)
+
+    async def stop(self, name: str, *, timeout_s: int | None, signal_name: str) -> None:
+        """Signal, wait, SIGKILL. Raises NotModified if nothing runs. timeout_s < 0: no limit."""
+        container = self._parts.store.get(name)
+        if not container.state.active:
+            raise NotModified(f"container {name} is not running")
+        number = parse_signal(signal_name or container.spec.stop_signal or "SIGTERM")
+        patience_s = self._patience(container, timeout_s)
+        await self._stop(container, number, patience_s)
+        self._parts.announce(self._parts.store.find(container.id) or container, "stop")
+
+    def _patience(self, container: Container, timeout_s: int | None) -> float | None:
+        """Seconds until SIGKILL; None: for ever."""
+        for asked in (timeout_s, container.spec.stop_timeout_s):
+            if asked is not None:
+                return None if asked < 0 else float(asked)
+        return float(self._parts.defaults.stop_timeout_s)
+
+    async def _stop(self, container: Container, number: int, patience_s: float | None) -> None:
+        self._call_off_restart(container, by_user=True)
+        waiter = self._parts.live[container.id].waiters.add(Condition.NOT_RUNNING)
+        try:
+            if not self._runs(container.id):
+                return
+            await self._signal(container, number)
+            if await _ended(waiter, patience_s):
+                return
+            await self._signal(container, signal.SIGKILL)
+            if not await _ended(waiter, KILL_PATIENCE_S):
+                raise Failed(f"container {container.id}: did not end after SIGKILL")
+        finally:
+            waiter.close()
+
+    def _runs(self, container_id: str) -> bool:
+        container = self._parts.store.find(container_id)
+        return container is not None and container.state in (State.RUNNING, State.PAUSED)
+
+    def _call_off_restart(self, container: Container, *, by_user: bool) -> None:
+        """The next exit is the last; a restart that is pending does not happen."""
+        live = self._parts.live[container.id]
+        live.exit_on_next = True
+        live.retry.set()
+        now = self._parts.store.find(container.id)
+        if now is None:
+            return
+        state = State.EXITED if now.state is State.RESTARTING else now.state
+        status = replace(now.status, stopped_by_user=by_user or now.status.stopped_by_user)
+        self._parts.store.update(replace(now, state=state, status=status))
+
+    async def restart(self, name: str, *, timeout_s: int | None, signal_name: str) -> None:
+        """Stop, if it runs, and start. An --rm container survives the exit in between."""
+        container = self._parts.store.get(name)
+        live = self._parts.live[container.id]
+        live.restarting_by_user = True
+        try:
+            if container.state.active:
+                number = parse_signal(signal_name or container.spec.stop_signal or "SIGTERM")
+                await self._stop(container, number, self._patience(container, timeout_s))
+            await self.start(container.id)
+        finally:
+            live.restarting_by_user = False
+        self._parts.announce(self._parts.store.get(container.id), "restart")
+
+    async def kill(self, name: str, signal_name: str) -> None:
+        """Send a signal; SIGKILL (the default) also waits for the end. Raises NotRunning."""
+        number = parse_signal(signal_name or "SIGKILL")
+        container = self._parts.store.get(name)
+        if not container.state.active:
+            raise NotRunning("kill", container)
+        if number == signal.SIGKILL or self._ends_it(container, number):
+            self._call_off_restart(container, by_user=True)
+        if container.state is State.RESTARTING:
+            return
+        waiter = self._parts.live[container.id].waiters.add(Condition.NOT_RUNNING)
+        try:
+            await self._signal(container, number)
+            if number == signal.SIGKILL and not await _ended(waiter, KILL_PATIENCE_S):
+                raise Failed(f"container {container.id}: did not end after SIGKILL")
+        finally:
+            waiter.close()
+
+    def _ends_it(self, container: Container, number: int) -> bool:
+        stop_signal = container.spec.stop_signal
+        return not stop_signal or parse_signal(stop_signal) == number
+
+    async def _signal(self, container: Container, number: int) -> None:
+        """Deliver a signal, thawing a paused container so that it can act on it."""
+        monitor = self._parts.live[container.id].monitor
+        if monitor is None:
+            return
+        try:
+            await monitor.signal(number)
+        except MonitorLost:
+            return
+        self._parts.announce(container, "kill", signal=str(int(number)))
+        now = self._parts.store.find(container.id)
+        if now is not None and now.state is State.PAUSED:
+            await self.unpause(container.id)
+
+    async def pause(self, name: str) -> None:
+        found = self._parts.store.get(name)
+        async with self._parts.live[found.id].lock:
+            container = self._parts.store.get(found.id)
+            if container.state is State.PAUSED:
+                raise Conflict(f"Container {container.id} is already paused")
+            if container.state is State.RESTARTING:
+                raise Conflict(
+                    f"Container {container.id} is restarting, wait until the container is running"
+                )
+            if container.state is not State.RUNNING:
+                raise Conflict(f"Container {container.id} is not running")
+            await self._parts.runtimes.pause(self._parts.runtime_of(container), container.id)
+            self._parts.store.update(replace(container, state=State.PAUSED))
+        self._parts.announce(container, "pause")
+
+    async def unpause(self, name: str) -> None:
+        found = self._parts.store.get(name)
+        async with self._parts.live[found.id].lock:
+            container = self._parts.store.get(found.id)
+            if container.state is not State.PAUSED:
+                raise Failed(f"Container {container.id} is not paused")
+            await self._parts.runtimes.resume(self._parts.runtime_of(container), container.id)
+            self._parts.store.update(replace(container, state=State.RUNNING))
+        self._parts.announce(container, "unpause")
+
+    async def remove(self, name: str, *, volumes: bool, force: bool) -> None:
+        """Raises MustStopFirst unless `force`, RemovalInProgress if another is at it."""
+        container = self._parts.store.get(name)
+        if container.state is State.REMOVING:
+            raise RemovalInProgress(name)
+        if container.state.active:
+            if not force:
+                raise MustStopFirst(container, paused=container.state is State.PAUSED)
+            await self._stop(container, signal.SIGKILL, KILL_PATIENCE_S)
+        async with self._parts.live[container.id].lock:
+            now = self._parts.store.find(container.id)
+            if now is None:
+                return  # --rm was quicker
+            if now.state.active:
+                raise MustStopFirst(now, paused=now.state is State.PAUSED)
+            await self._remover.remove(now, volumes=volumes)
+
+
+async def _ended(waiter: Waiter, patience_s: float | None) -> bool:
+    try:
+        async with asyncio.timeout(patience_s):
+            await waiter.result()
+    except TimeoutError:
+        return False
+    return True

@@ -1,0 +1,155 @@
+"""The daemon's life: settings, lock, engine, sockets, ready; then signals until told to stop.
+
+The order matters. The lock is taken before anything is touched, the engine has restored what a
+crash left before the first request is served, and readiness is told last. Containers do not end
+with the daemon: their monitors go on without it.
+"""
+
+import asyncio
+import contextlib
+import faulthandler
+import fcntl
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from aiohttp import web
+
+from pier.api.app import create_app
+from pier.daemon import flags, listeners, systemd
+from pier.engine import Engine
+from pier.errors import PierError
+from pier.settings import InvalidSettings, Settings, load
+
+log = logging.getLogger("pier.daemon")
+
+GOODBYE_S = 1.0
+"""How long open requests (logs -f, events) may take to end when the daemon stops."""
+_LEVELS = {"warn": "WARNING", "fatal": "CRITICAL"}
+
+
+class AlreadyRunning(InvalidSettings):
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"another daemon uses {path}: give this one its own data and exec root")
+
+
+def main(argv: Sequence[str]) -> int:
+    """`pier daemon`. Returns the exit status."""
+    try:
+        arguments = flags.parse(argv)
+        settings = load(arguments.settings, arguments.config_file, drop_in=arguments.drop_in)
+        if arguments.validate:
+            sys.stdout.write("configuration OK\n")
+            return 0
+        _set_up_logging(settings)
+        with _locked(settings), _pid_file(settings):
+            asyncio.run(_serve(settings, arguments))
+    except PierError as error:
+        sys.stderr.write(f"pier daemon: {error}\n")
+        return 1
+    except OSError as error:
+        log.debug("start failed", exc_info=True)
+        sys.stderr.write(f"pier daemon: {error}\n")
+        return 1
+    return 0
+
+
+async def _serve(settings: Settings, arguments: flags.Arguments) -> None:
+    stop = asyncio.Event()
+    _on_signals(stop)
+    async with Engine.open(settings) as engine:
+        opened = listeners.open_listeners(settings)
+        runner = web.AppRunner(
+            create_app(engine), handle_signals=False, access_log=None, shutdown_timeout=GOODBYE_S
+        )
+        try:
+            await runner.setup()
+            for listener in opened:
+                await web.SockSite(runner, listener.sock, ssl_context=listener.tls).start()
+                log.info("API listens on %s", listener.address)
+            _on_reload(engine, arguments)
+            systemd.notify("READY=1")
+            await stop.wait()
+            log.info("stopping; containers go on")
+            systemd.notify("STOPPING=1")
+        finally:
+            await runner.cleanup()
+            listeners.close(opened)
+
+
+def _on_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+
+
+def _on_reload(engine: Engine, arguments: flags.Arguments) -> None:
+    def reload() -> None:
+        try:
+            engine.reload(
+                load(arguments.settings, arguments.config_file, drop_in=arguments.drop_in)
+            )
+        except PierError as error:
+            log.error("settings not reloaded: %s", error)
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
+
+
+@contextlib.contextmanager
+def _locked(settings: Settings) -> Iterator[None]:
+    """Both roots are one daemon's at a time; the kernel frees the locks however it ends."""
+    with contextlib.ExitStack() as stack:
+        for root in (settings.paths.data_root, settings.paths.exec_root):
+            root.mkdir(parents=True, exist_ok=True, mode=0o711)
+            fd = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            stack.callback(os.close, fd)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise AlreadyRunning(root) from None
+        yield
+
+
+@contextlib.contextmanager
+def _pid_file(settings: Settings) -> Iterator[None]:
+    if not settings.pidfile:
+        yield
+        return
+    path = Path(settings.pidfile)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(str(os.getpid()))
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "time": self.formatTime(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "msg": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(entry)
+
+
+def _set_up_logging(settings: Settings) -> None:
+    level = "debug" if settings.debug else settings.log_level
+    handler = logging.StreamHandler(sys.stderr)
+    if settings.log_format == "json":
+        handler.setFormatter(_JsonFormatter())
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    try:
+        logging.basicConfig(level=_LEVELS.get(level, level.upper()), handlers=[handler])
+    except ValueError:
+        raise InvalidSettings(f"invalid logging level: {settings.log_level}") from None
