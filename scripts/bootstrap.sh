@@ -1,0 +1,46 @@
+# What install.sh and test.sh share: system packages and a virtualenv. Sourced; idempotent.
+# Works on a bare Debian 12 or Ubuntu 24.04, as root.
+
+say() { printf '\033[1m==>\033[0m %s\n' "$*"; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+check_machine() {
+    [ "$(id -u)" = 0 ] || die "run this as root: containers need it"
+    [ "$(uname -s)" = Linux ] || die "Pier runs on Linux"
+    . /etc/os-release
+    case "$ID:${VERSION_ID:-}" in
+        debian:1[2-9] | ubuntu:2[4-9].*) ;;
+        *) die "this script knows Debian 12 and Ubuntu 24.04 (or newer), not ${PRETTY_NAME:-this system};
+       by hand: install python3-venv, crun or runc, nftables, busybox-static and 'pip install .'" ;;
+    esac
+}
+
+# install_packages NAME...: only what dpkg does not have yet, so a second run needs no network.
+install_packages() {
+    local missing=() name
+    for name in "$@"; do
+        [ "$(dpkg-query -W -f '${Status}' "$name" 2>/dev/null)" = "install ok installed" ] || missing+=("$name")
+    done
+    [ "${#missing[@]}" -gt 0 ] || return 0
+    say "installing ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq
+    apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+RUN_PACKAGES=(python3 python3-venv ca-certificates crun runc nftables iproute2 busybox-static procps)
+TEST_PACKAGES=(git curl docker-registry skopeo mmdebstrap e2fsprogs xz-utils bzip2 zstd)
+
+# make_venv LOCK STAMP: .venv with exactly what LOCK pins, and Pier itself in place.
+make_venv() {
+    local lock=$1 sum
+    sum=$(cat "$lock" pyproject.toml | sha256sum | cut -d' ' -f1)
+    if [ "$(cat ".venv/.made-from-$lock" 2>/dev/null)" = "$sum" ]; then
+        return 0
+    fi
+    say "making the virtualenv from $lock"
+    [ -x .venv/bin/python ] || python3 -m venv .venv
+    .venv/bin/python -m pip install -q --disable-pip-version-check --only-binary=:all: --require-hashes -r "$lock"
+    .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+    echo "$sum" > ".venv/.made-from-$lock"
+}
