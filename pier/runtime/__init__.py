@@ -1,1 +1,24 @@
-"""How a process is run."""
+"""How a process is run: a spawner, a monitor for each process, an OCI runtime.
+
+    daemon ── monitors.py ──> spawner.py ──fork──> monitor.py ──> crun | runc ──> the container
+       └───────── SEQPACKET, JSON and descriptors ─────┘
+
+The *spawner* is one small Python process the daemon keeps; it forks a *monitor* for each
+container and each exec. The monitor is the parent of the container's process (a subreaper). It
+holds stdio, log and exit code, serves clients by their own sockets, and needs neither the daemon
+nor the spawner to be alive. It lives in a mount namespace of its own, so the host sees no overlay.
+
+Both sides:      orders (what is asked and answered), protocol (messages on a socket)
+The daemon's:    monitors (Spawner, Monitor, adopt, read_exit), oci_runtime (which runtimes work
+                 here; delete, pause, update), bundle (config.json on disk)
+The monitor's:   spawner, monitor (a process's life), loop (epoll), mounts (the private
+                 namespace), stdio (pipes, console), clients (attached ones), detach (the key
+                 sequence), log_format and log_file, launcher (an OCI runtime's command line),
+                 failures (its error texts in Docker's words), oom
+
+Files of a bundle, <exec_root>/containers/<id>/ (an exec's directory has the same):
+    config.json     for the runtime              monitor.sock    the monitor's control socket
+    rootfs/         the overlay, in the monitor's namespace only
+    pid             of the process               exit            JSON, once the process has ended
+    runtime.log     the runtime's errors         monitor.err     a traceback, if the monitor failed
+"""

@@ -1,95 +1,192 @@
-"""The daemon's side of spawner and monitors (asyncio). STUB: signatures are final, bodies follow."""
+"""The daemon's side of spawner and monitors (asyncio).
 
-from collections.abc import Callable, Sequence
+A Monitor is a connection, nothing more: a daemon may be killed at any moment, and the next one
+finds the same monitors by their bundles (`adopt`), or what they left behind (`read_exit`).
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from socket import socket
-from typing import NamedTuple
+from typing import Any
 
 from pier.errors import Failed
-from pier.runtime.orders import AttachOptions, ExecOrder, Exit, MonitorOrder
+from pier.runtime import failures, protocol
+from pier.runtime.connection import Connection, MonitorLost
+from pier.runtime.orders import AttachOptions, Exit
+
+__all__ = ["Monitor", "MonitorLost", "RuntimeFailed", "adopt", "read_exit"]
 
 
 class RuntimeFailed(Failed):
     """The runtime could not start the process; the message is what Docker's client would read.
 
     exit_code: 126, 127 or 128 by Docker's rules. Nothing of the attempt is left: the monitor
-    has ended, the container does not exist in the runtime.
+    ends, the runtime does not know the container. Sockets attached before stay open on the
+    caller's side: it may still write its error there.
     """
 
-    exit_code: int
-
-
-class MonitorLost(Failed):
-    """The connection ended without an exit notice: the monitor died. See `read_exit`."""
-
-
-class Finished(NamedTuple):
-    code: int
-    stdout: bytes
-    stderr: bytes
-
-
-class Spawner:
-    """The process that forks monitors. It is started again if it died; monitors outlive it."""
-
-    async def start(self) -> None: ...
-    async def launch(self, order: MonitorOrder) -> "Monitor":
-        """A monitor with stdio, log and control socket ready; nothing runs yet.
-
-        If the returned Monitor is dropped (`disconnect`) before `start`, it ends by itself.
-        """
-        raise NotImplementedError
-
-    async def launch_exec(self, order: ExecOrder) -> "Monitor":
-        raise NotImplementedError
-
-    async def run(self, argv: Sequence[str], *, hide_v2: bool, timeout_s: float) -> Finished:
-        """Run a runtime's command, where asked in a namespace without the cgroup2 mount."""
-        raise NotImplementedError
-
-    async def close(self) -> None:
-        """End the spawner. Monitors and containers go on."""
+    def __init__(self, text: str, *, runtime: str, execing: bool) -> None:
+        self.exit_code = failures.exit_code(text)
+        self.runtime_text = text
+        start = "failed to create task for container: failed to create shim task: "
+        where = "exec failed" if execing else f"create failed: {runtime} create failed"
+        super().__init__(f"{'' if execing else start}OCI runtime {where}: {text}")
 
 
 class Monitor:
-    """A connection to one monitor. All methods raise MonitorLost when it is gone."""
+    """A connection to one monitor. Requests raise MonitorLost when it is gone.
 
-    pid: int  # of the container's (or exec's) process; 0 before start
-    on_oom: Callable[[], None] | None
-    on_detach: Callable[[str], None] | None  # client_id of AttachOptions
+    pid: of the process; 0 before the start. on_oom and on_detached (with AttachOptions.client_id)
+    may be set at any time.
+    """
+
+    def __init__(
+        self, sock: socket.socket, directory: Path, *, runtime: str = "", execing: bool = False
+    ) -> None:
+        self.directory = directory
+        self.pid = 0
+        self.on_oom: Callable[[], None] = lambda: None
+        self.on_detached: Callable[[str], None] = lambda client_id: None
+        self._runtime = runtime
+        self._execing = execing
+        self._let_go = False
+        loop = asyncio.get_running_loop()
+        self._hello: asyncio.Future[str] = loop.create_future()
+        self._exit: asyncio.Future[Exit] = loop.create_future()
+        self._ended: asyncio.Future[None] = loop.create_future()
+        self._connection = Connection(sock, self._on_notice, self._on_end)
+
+    async def ready(self) -> str:
+        """The monitor's state: ready, starting, running, ended. Raises Failed if it failed."""
+        return await asyncio.shield(self._hello)
 
     async def start(self) -> int:
         """Have the runtime run the process; its pid. Raises RuntimeFailed."""
-        raise NotImplementedError
+        answer = await self._connection.request("start", {})
+        if "failed" in answer:
+            await self.ended()
+            raise RuntimeFailed(answer["failed"], runtime=self._runtime, execing=self._execing)
+        self.pid = answer["pid"]
+        return self.pid
 
-    async def attach(self, client: socket | int, options: AttachOptions) -> None:
-        """Hand a client's connected socket over. The caller closes its own copy afterwards."""
+    async def attach(self, client: socket.socket, options: AttachOptions) -> None:
+        """Hand a client's connected socket over; the caller closes its own copy afterwards.
+
+        Before the start: the client gets everything, and may hold output back by not reading.
+        """
+        await self._connection.request("attach", protocol.from_attach(options), [client.fileno()])
 
     async def signal(self, number: int) -> bool:
         """Signal the process; False if it had ended."""
-        raise NotImplementedError
+        answer = await self._connection.request("signal", {"number": int(number)})
+        return bool(answer["sent"])
 
-    async def resize(self, height: int, width: int) -> None: ...
-    async def close_stdin(self) -> None: ...
+    async def kill(self) -> bool:
+        return await self.signal(signal.SIGKILL)
+
+    async def resize(self, height: int, width: int) -> None:
+        """No effect without a terminal; before the start it sets the first size."""
+        await self._connection.request("resize", {"height": height, "width": width})
+
+    async def close_stdin(self) -> None:
+        """End of input, after what is under way."""
+        await self._connection.request("close_stdin", {})
+
     async def wait(self) -> Exit:
-        """How the process ended, as soon as it is known. Any number of callers, any time."""
-        raise NotImplementedError
+        """How the process ended, as soon as its output is read. Any number of callers."""
+        return await asyncio.shield(self._exit)
 
     async def ended(self) -> None:
-        """Returns when the monitor has cleaned up (runtime delete) and gone.
+        """Returns when the monitor has cleaned up and hung up: runtime record, cgroup, overlay.
 
-        Wait for this before the same container ID is launched again or its bundle is removed.
+        Wait for this before the container is launched again or its bundle is removed.
         """
+        await asyncio.shield(self._ended)
 
     async def disconnect(self) -> None:
-        """Let go. A running container goes on without us; one not started ends."""
+        """Let go. A started process goes on without us; one not started never will."""
+        self._let_go = True
+        self._connection.close()
+
+    def _on_notice(self, fields: Mapping[str, Any]) -> None:
+        match fields["event"]:
+            case "hello":
+                self._on_hello(fields)
+            case "failed":
+                _fail(self._hello, Failed(f"monitor: {fields['error']}"))
+            case "exit":
+                self._on_exit(fields)
+            case "oom":
+                self.on_oom()
+            case "detached":
+                self.on_detached(fields["client_id"])
+
+    def _on_hello(self, fields: Mapping[str, Any]) -> None:
+        self.pid = fields["pid"]
+        if fields["exit"] is not None:
+            self._on_exit(fields["exit"])
+        if not self._hello.done():
+            self._hello.set_result(fields["state"])
+
+    def _on_exit(self, fields: Mapping[str, Any]) -> None:
+        if not self._exit.done():
+            self._exit.set_result(protocol.to_exit(fields))
+
+    def _on_end(self) -> None:
+        _fail(self._hello, MonitorLost("it ended before it was ready"))
+        left = None if self._let_go else read_exit(self.directory)
+        if left is not None and not self._exit.done():
+            self._exit.set_result(left)
+        _fail(self._exit, MonitorLost())
+        if not self._ended.done():
+            self._ended.set_result(None)
 
 
-async def adopt(bundle: Path) -> Monitor | None:
-    """The running monitor of a bundle (or exec directory), or None."""
-    raise NotImplementedError
+def _fail(future: "asyncio.Future[Any]", error: Exception) -> None:
+    """For those who wait; nobody may be waiting, which is no error."""
+    if not future.done():
+        future.set_exception(error)
+        future.exception()
 
 
-def read_exit(bundle: Path) -> Exit | None:
-    """What a monitor that is gone left behind, or None."""
-    raise NotImplementedError
+async def adopt(directory: Path) -> Monitor | None:
+    """The monitor that serves a bundle or an exec's directory, or None: see `read_exit` then."""
+    sock = _connect(directory)
+    if sock is None:
+        return None
+    monitor = Monitor(sock, directory)
+    try:
+        await monitor.ready()
+    except MonitorLost:
+        return None
+    return monitor
+
+
+def _connect(directory: Path) -> socket.socket | None:
+    """By the directory's descriptor: its name may be too long for sun_path."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with contextlib.ExitStack() as undo:
+        undo.callback(sock.close)
+        try:
+            fd = os.open(directory, os.O_DIRECTORY | os.O_PATH)
+            undo.callback(os.close, fd)
+            sock.connect(f"/proc/self/fd/{fd}/{protocol.SOCKET_NAME}")
+        except (FileNotFoundError, ConnectionRefusedError):
+            return None
+        undo.pop_all()
+        os.close(fd)
+        return sock
+
+
+def read_exit(directory: Path) -> Exit | None:
+    """What a monitor left behind, None if its process has not ended (or it was killed)."""
+    try:
+        text = (directory / protocol.EXIT_NAME).read_text()
+    except FileNotFoundError:
+        return None
+    return protocol.to_exit(json.loads(text))

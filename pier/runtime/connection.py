@@ -1,0 +1,118 @@
+"""The daemon's end of a socket to a monitor: requests and answers, notices, the end. asyncio."""
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pier.errors import Failed
+from pier.runtime import protocol
+
+
+class MonitorLost(Failed):
+    """The monitor is gone. If its process had ended, the exit file tells how (`read_exit`)."""
+
+    def __init__(self, why: str = "") -> None:
+        super().__init__(f"the container's monitor is gone{why and ': '}{why}")
+
+
+class Connection:
+    """Takes `sock` over. `on_notice` gets what is no answer; `on_end` is called once."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        on_notice: Callable[[Mapping[str, Any]], None],
+        on_end: Callable[[], None],
+    ) -> None:
+        self._socket = sock
+        self._on_notice = on_notice
+        self._on_end = on_end
+        self._loop = asyncio.get_running_loop()
+        self._seq = 0
+        self._pending: dict[int, asyncio.Future[Mapping[str, Any]]] = {}
+        self._closed = False
+        sock.setblocking(False)
+        self._loop.add_reader(sock, self._on_readable)
+
+    async def request(
+        self, op: str, fields: Mapping[str, object], fds: Sequence[int] = ()
+    ) -> Mapping[str, Any]:
+        """The answer. Raises MonitorLost; Failed where the monitor refuses."""
+        if self._closed:
+            raise MonitorLost
+        self._seq += 1
+        seq = self._seq
+        answer = self._pending[seq] = self._loop.create_future()
+        try:
+            await self._send({**fields, "op": op, "seq": seq}, fds)
+            fields = await answer
+        finally:
+            del self._pending[seq]
+        if "error" in fields:
+            raise Failed(f"monitor: {fields['error']}")
+        return fields
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._loop.remove_reader(self._socket)
+        self._socket.close()
+        for answer in self._pending.values():
+            if not answer.done():
+                answer.set_exception(MonitorLost())
+        self._on_end()
+
+    async def _send(self, fields: Mapping[str, object], fds: Sequence[int]) -> None:
+        while True:
+            try:
+                protocol.send(self._socket, fields, fds)
+            except BlockingIOError:
+                await self._writable()
+            except OSError as error:
+                self.close()
+                raise MonitorLost(error.strerror or "") from error
+            else:
+                return
+
+    async def _writable(self) -> None:
+        ready = self._loop.create_future()
+        self._loop.add_writer(self._socket, _settle, ready)
+        try:
+            await ready
+        finally:
+            self._loop.remove_writer(self._socket)
+
+    def _on_readable(self) -> None:
+        while not self._closed:
+            try:
+                message = protocol.receive(self._socket)
+            except BlockingIOError:
+                return
+            _close_all(message.fds)
+            if message.ended:
+                self.close()
+                return
+            self._dispatch(message.fields)
+
+    def _dispatch(self, fields: Mapping[str, Any]) -> None:
+        if "event" in fields:
+            self._on_notice(fields)
+            return
+        answer = self._pending.get(fields["re"])
+        if answer is not None and not answer.done():
+            answer.set_result(fields)
+
+
+def _settle(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _close_all(fds: Sequence[int]) -> None:
+    for fd in fds:
+        with contextlib.suppress(OSError):
+            os.close(fd)

@@ -1,0 +1,134 @@
+"""A container's log on disk: append, rotate, compress.
+
+Rotation renames and begins a new file, so a follower reads its descriptor to the end and then
+opens the path again. Compression is a child's work: the monitor has output to serve.
+"""
+
+import contextlib
+import os
+import time
+import zlib
+
+from pier.runtime.log_format import STDERR, STDOUT, Blocks, Encoder, JsonLines
+from pier.runtime.orders import LogOrder
+
+_MODE = 0o640
+_COPY_BYTES = 1 << 18
+
+
+class LogFile:
+    """Open until `close`. A full disk loses records, never the container: `lost` counts them."""
+
+    def __init__(self, order: LogOrder) -> None:
+        self._order = order
+        self._lines = order.driver == "json-file"
+        self._encoder: Encoder = JsonLines(order.attributes) if self._lines else Blocks()
+        self._compressor = 0
+        self.lost = 0
+        self._open()
+
+    def write(self, stream: str, data: bytes) -> None:
+        self._append(self._encoder.encode(stream, data, time.time_ns()))
+
+    def close(self) -> None:
+        for stream in (STDOUT, STDERR):
+            self._append(self._encoder.finish(stream, time.time_ns()))
+        os.close(self._fd)
+
+    def _open(self) -> None:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._fd = os.open(self._order.path, flags, _MODE)
+        self._size = os.fstat(self._fd).st_size
+
+    def _append(self, records: bytes) -> None:
+        limit = self._order.max_size_bytes
+        while limit > 0 and self._size + len(records) > limit:
+            cut = self._cut(records, limit - self._size)
+            self._put(records[:cut])
+            records = records[cut:]
+            if not records:
+                return
+            self._rotate()
+        self._put(records)
+
+    def _cut(self, records: bytes, room: int) -> int:
+        """Where to change files: behind the record that crosses the limit."""
+        if room <= 0 and self._size > 0:
+            return 0
+        if not self._lines:
+            return len(records)
+        return records.find(b"\n", max(room, 0)) + 1
+
+    def _put(self, records: bytes) -> None:
+        view = memoryview(records)
+        while view:
+            try:
+                written = os.write(self._fd, view)
+            except OSError:
+                self.lost += 1
+                return
+            self._size += written
+            view = view[written:]
+
+    def _rotate(self) -> None:
+        """Failures (the directory is gone, read-only) leave the present file growing."""
+        try:
+            self._shift()
+        except OSError:
+            self.lost += 1
+            return
+        os.close(self._fd)
+        self._open()
+
+    def _shift(self) -> None:
+        path, oldest = self._order.path, self._order.max_files - 1
+        self._wait_for_compressor()
+        if oldest < 1:
+            os.unlink(path)  # noqa: PTH108 - no pathlib in monitors
+            return
+        for suffix in ("", ".gz"):
+            for number in range(oldest - 1, 0, -1):
+                with contextlib.suppress(FileNotFoundError):
+                    _replace(f"{path}.{number}{suffix}", f"{path}.{number + 1}{suffix}")
+        # Either form may linger where `compress` was changed between two runs.
+        for stale in (f"{path}.1", f"{path}.1.gz"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(stale)  # noqa: PTH108
+        _replace(path, f"{path}.1")
+        if self._order.compress:
+            self._compressor = _start_compressor(f"{path}.1")
+
+    def _wait_for_compressor(self) -> None:
+        """The file must not move under it. Another may have reaped it already."""
+        if self._compressor:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self._compressor, 0)
+        self._compressor = 0
+
+
+def _replace(source: str, target: str) -> None:
+    os.replace(source, target)  # noqa: PTH105 - no pathlib in monitors
+
+
+def _start_compressor(path: str) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        os.nice(10)
+        compress(path)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def compress(path: str) -> None:
+    """Replace `path` by `path`.gz."""
+    packer = zlib.compressobj(6, zlib.DEFLATED, 31)
+    with open(path, "rb") as source, open(f"{path}.tmp", "wb") as target:
+        while data := source.read(_COPY_BYTES):
+            target.write(packer.compress(data))
+        target.write(packer.flush())
+    _replace(f"{path}.tmp", f"{path}.gz")
+    os.unlink(path)  # noqa: PTH108

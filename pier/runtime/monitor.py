@@ -1,0 +1,313 @@
+"""One process's monitor: its parent, its stdio, its log, its exit code.
+
+ready ──start──> starting ──> running ──process ended──> ended ──clean-up──> (gone)
+  └── every connection closed, or the start failed: clean-up, gone
+
+It starts nothing before "start", so that clients and network are there first. While ready it
+lives as long as its daemon's connection; from then on as long as its process. Once the clean-up
+is done it hangs up on the daemon and stays only to deliver output to slow clients.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+from pier.linux import syscalls
+from pier.runtime import mounts, protocol
+from pier.runtime.clients import Clients
+from pier.runtime.control import Control, Request
+from pier.runtime.launcher import LaunchFailed, OciLauncher
+from pier.runtime.log_file import LogFile
+from pier.runtime.log_format import STDOUT
+from pier.runtime.loop import Loop
+from pier.runtime.oom import OomWatch
+from pier.runtime.orders import ConsoleSize, ExecOrder, Exit, MonitorOrder
+from pier.runtime.outputs import Outputs
+from pier.runtime.stdin import Stdin
+from pier.runtime.stdio import Console, Directory, make_pipes, null_fds
+
+DRAIN_S = 2.0
+_IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
+
+
+def main(fields: Mapping[str, Any], control: socket.socket) -> NoReturn:
+    """The life of a freshly forked monitor. `control` is the daemon's connection."""
+    directory = fields.get("bundle") or fields["directory"]
+    try:
+        _become_monitor(control.fileno())
+        Monitor(protocol.to_order(fields), control).run()
+        os._exit(0)
+    except BaseException:  # the last resort: whatever it is must be found by somebody
+        text = traceback.format_exc()
+        with contextlib.suppress(OSError):
+            protocol.send(control, {"event": "failed", "error": text.splitlines()[-1]})
+        with contextlib.suppress(OSError), open(f"{directory}/monitor.err", "a") as file:
+            file.write(text)
+        os._exit(1)
+
+
+def _become_monitor(keep: int) -> None:
+    """Away from daemon and spawner: session, signals, descriptors, name, orphans."""
+    os.setsid()
+    os.chdir("/")
+    syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+    syscalls.set_process_name("pier-monitor")
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in range(3):
+        os.dup2(null, fd)
+    os.closerange(3, keep)
+    os.closerange(keep + 1, os.sysconf("SC_OPEN_MAX") if keep > 4096 else 65536)
+
+
+class Monitor:
+    def __init__(self, order: MonitorOrder | ExecOrder, control: socket.socket) -> None:
+        self._order = order
+        self._container = order if isinstance(order, MonitorOrder) else None
+        self._capture = order.capture_bytes if isinstance(order, ExecOrder) else 0
+        self._captured = bytearray()
+        self._truncated = False
+        self._state = "ready"
+        self._pid = 0
+        self._exit: Exit | None = None
+        self._runtime_pid = 0
+        self._delete_pid = 0
+        self._statuses: dict[int, int] = {}
+        self._start_request: Request | None = None
+        self._loop = Loop(self._on_child)
+        self._directory = Directory(os.fspath(self._path()))
+        self._control = Control(self._loop, self._directory, self._greeting, self._on_request)
+        self._control.on_lonely = self._on_lonely
+        self._control.add(control)
+        self._launcher = OciLauncher(order, self._directory)
+        self._oom: OomWatch | None = None
+        self._prepare_stdio()
+        log = self._container.log if self._container else None
+        self._log = LogFile(log) if log else None
+        overlay = self._container.overlay if self._container else None
+        mounts.enter_namespace(self._directory.path, overlay, hide_v2=order.runtime.hide_v2)
+
+    def run(self) -> None:
+        self._control.broadcast(self._greeting())
+        self._loop.run()
+
+    def _path(self) -> str:
+        order = self._order
+        return os.fspath(order.bundle if isinstance(order, MonitorOrder) else order.directory)
+
+    def _prepare_stdio(self) -> None:
+        order = self._order
+        once = order.stdin_once if isinstance(order, MonitorOrder) else order.stdin
+        self._stdin = Stdin(self._loop, once=once and not order.terminal)
+        if not order.stdin:
+            self._stdin.discard()
+        self._clients = Clients(
+            self._loop,
+            self._stdin,
+            stall_s=order.stall_s,
+            on_change=self._on_clients,
+            on_detached=self._on_detached,
+        )
+        self._outputs = Outputs(self._loop, self._on_output)
+        self._console: Console | None = None
+        if order.terminal:
+            self._console = Console(self._loop, self._directory, order.console_size)
+            self._console.on_open = self._on_console
+            self._child = null_fds()
+            return
+        pipes = make_pipes(stdin=order.stdin)
+        self._child = pipes.child
+        self._pipes = pipes
+        if pipes.stdin >= 0:
+            self._stdin.connect(pipes.stdin)
+
+    # Requests
+
+    def _greeting(self) -> dict[str, Any]:
+        exit_ = None if self._exit is None else protocol.from_exit(self._exit)
+        return {
+            "event": "hello",
+            "version": protocol.VERSION,
+            "state": self._state,
+            "pid": self._pid,
+            "exit": exit_,
+        }
+
+    def _on_request(self, request: Request) -> None:
+        handlers: Mapping[str, Callable[[Request], None]] = {
+            "start": self._start,
+            "attach": self._attach,
+            "resize": self._resize,
+            "signal": self._signal,
+            "close_stdin": self._close_stdin,
+        }
+        handler = handlers.get(request.fields.get("op", ""))
+        if handler is None:
+            request.answer(error=f"unknown request {request.fields.get('op')!r}")
+            return
+        handler(request)
+
+    def _attach(self, request: Request) -> None:
+        options = protocol.to_attach(request.fields)
+        self._clients.attach(request.fds[0], options, patient=self._state != "running")
+        request.answer()
+
+    def _resize(self, request: Request) -> None:
+        if self._console is not None:
+            size = ConsoleSize(request.fields["height"], request.fields["width"])
+            self._console.resize(size)
+        request.answer()
+
+    def _signal(self, request: Request) -> None:
+        """The pid is ours until we reap it, so this can hit no other process."""
+        alive = self._state == "running"
+        if alive:
+            os.kill(self._pid, request.fields["number"])
+        request.answer(sent=alive)
+
+    def _close_stdin(self, request: Request) -> None:
+        self._stdin.close()
+        request.answer()
+
+    # Start
+
+    def _start(self, request: Request) -> None:
+        if self._state != "ready":
+            request.answer(error=f"the monitor is {self._state}")
+            return
+        self._state = "starting"
+        self._start_request = request
+        console = self._console.path if self._console else ""
+        try:
+            self._runtime_pid = self._launcher.begin(self._child, console)
+        except OSError as error:
+            self._fail(f"{self._order.runtime.path}: {error.strerror}")
+
+    def _on_child(self, pid: int, status: int) -> None:
+        """Every orphan of the container comes by; these three matter."""
+        if pid == self._delete_pid:
+            self._leave()
+        elif pid == self._runtime_pid:
+            self._on_runtime_end(status)
+        elif pid == self._pid:
+            self._on_process_end(status)
+        elif self._state == "starting":
+            # The process may end before its runtime does.
+            self._statuses[pid] = status
+
+    def _on_runtime_end(self, status: int) -> None:
+        self._runtime_pid = 0
+        try:
+            self._pid = self._launcher.finish(status)
+        except LaunchFailed as error:
+            self._fail(str(error))
+            return
+        self._state = "running"
+        self._child.close()
+        if self._container and self._container.cgroup:
+            self._oom = OomWatch(self._loop, self._container.cgroup, self._on_oom)
+        if self._console is not None:
+            self._console.receive()
+            self._console.close_listener()
+        else:
+            for stream, fd in self._pipes.outputs:
+                self._outputs.open(stream, fd)
+        if self._start_request is not None:
+            self._start_request.answer(pid=self._pid)
+        if self._pid in self._statuses:
+            self._on_process_end(self._statuses[self._pid])
+        self._statuses.clear()
+
+    def _on_console(self, fd: int) -> None:
+        self._outputs.open(STDOUT, fd)
+        if self._order.stdin:
+            self._stdin.connect(os.dup(fd))
+
+    def _fail(self, text: str) -> None:
+        """Nothing may be left behind; clients are the daemon's to answer."""
+        self._state = "failed"
+        if self._start_request is not None:
+            self._start_request.answer(failed=text)
+        self._clients.abandon()
+        self._clean_up()
+
+    # Running
+
+    def _on_output(self, stream: str, data: bytes) -> None:
+        if self._log is not None:
+            self._log.write(stream, data)
+        if not self._clients.empty:
+            self._clients.send(stream, data)
+            if self._clients.holding:
+                self._outputs.hold(held=True)
+        if self._capture:
+            room = self._capture - len(self._captured)
+            self._captured += data[:room]
+            self._truncated = self._truncated or len(data) > room
+
+    def _on_clients(self) -> None:
+        if self._state == "gone":
+            if self._clients.empty:
+                self._loop.stop()
+            return
+        self._outputs.hold(held=self._clients.holding)
+
+    def _on_oom(self) -> None:
+        self._control.broadcast({"event": "oom"})
+
+    def _on_detached(self, client_id: str) -> None:
+        self._control.broadcast({"event": "detached", "client_id": client_id})
+
+    # End
+
+    def _on_lonely(self) -> None:
+        """The last connection has closed."""
+        if self._state == "ready":
+            self._state = "failed"
+            self._clients.finish()
+            self._clean_up()
+
+    def _on_process_end(self, status: int) -> None:
+        self._state = "ended"
+        finished_ns = time.time_ns()
+        oom_killed = self._oom is not None and self._oom.killed()
+        self._stdin.discard()
+        code = os.waitstatus_to_exitcode(status)
+        code = 128 - code if code < 0 else code
+        self._exit = Exit(code, oom_killed, finished_ns)
+        self._outputs.finish(DRAIN_S, self._on_drained)
+
+    def _on_drained(self) -> None:
+        assert self._exit is not None
+        output = bytes(self._captured)
+        self._exit = self._exit._replace(output=output, output_truncated=self._truncated)
+        if self._log is not None:
+            self._log.close()
+        self._clients.finish()
+        fields = protocol.from_exit(self._exit)
+        with contextlib.suppress(OSError):
+            self._directory.replace(protocol.EXIT_NAME, json.dumps(fields))
+        self._control.broadcast({"event": "exit", **fields})
+        self._clean_up()
+
+    def _clean_up(self) -> None:
+        self._delete_pid = self._launcher.clean_up()
+        if not self._delete_pid:
+            self._leave()
+
+    def _leave(self) -> None:
+        """Release everything somebody may wait for, then hang up."""
+        if self._container and self._container.overlay:
+            with contextlib.suppress(OSError):
+                mounts.leave(self._directory.path)
+        self._state = "gone"
+        self._control.close()
+        if self._clients.empty:
+            self._loop.stop()

@@ -1,0 +1,161 @@
+"""The daemon's handle on its spawner (asyncio): launch monitors, run a runtime's commands."""
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pier.errors import Failed
+from pier.runtime import protocol
+from pier.runtime.connection import Connection, MonitorLost
+from pier.runtime.launcher import PROCESS_NAME
+from pier.runtime.monitors import Monitor
+from pier.runtime.orders import ExecOrder, MonitorOrder
+
+_SCRIPT = Path(__file__).with_name("spawner.py")
+_OUTPUT_BYTES = 1 << 20
+
+
+class Finished(NamedTuple):
+    code: int
+    stdout: bytes
+    stderr: bytes
+
+
+class Spawner:
+    """The process that forks monitors. Started again if it died; monitors outlive it."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+
+    async def start(self) -> None:
+        """Optional: whatever needs the spawner starts it."""
+        self._ensure()
+
+    async def close(self) -> None:
+        """End the spawner. Monitors and containers go on."""
+        process, self._process = self._process, None
+        self._hang_up()
+        if process is not None:
+            await asyncio.to_thread(process.wait)
+
+    async def launch(self, order: MonitorOrder) -> Monitor:
+        """A monitor with stdio, log and control socket ready; nothing runs yet.
+
+        If the Monitor is let go before `start`, it ends by itself. Raises Failed with the
+        reason if it cannot be: no such layer, no space, log not writable.
+        """
+        return await self._launch(order, Path(order.bundle), execing=False)
+
+    async def launch_exec(self, order: ExecOrder) -> Monitor:
+        """As `launch`. Makes `order.directory`; removing it is the caller's, after `ended`."""
+        directory = Path(order.directory)
+        _write_process(directory, order.process)
+        return await self._launch(order, directory, execing=True)
+
+    async def run(self, argv: Sequence[str], *, hide_v2: bool, timeout_s: float) -> Finished:
+        """Run a runtime's command; hide_v2: without the cgroup2 mount in sight.
+
+        Raises TimeoutError; the command is not killed, for runtimes clean up after themselves.
+        """
+        with contextlib.ExitStack() as stack:
+            (out, err), child = _output_pipes(stack)
+            ours, theirs = protocol.socket_pair()
+            stack.callback(theirs.close)
+            order = {"op": "run", "argv": list(argv), "hide_v2": hide_v2}
+            finished: asyncio.Future[Mapping[str, Any]]
+            finished = asyncio.get_running_loop().create_future()
+            connection = Connection(ours, finished.set_result, lambda: _lost(finished))
+            stack.callback(connection.close)
+            self._send(order, [theirs.fileno(), *child])
+            theirs.close()
+            answer = await asyncio.wait_for(finished, timeout_s)
+            if answer.get("error"):
+                raise Failed(f"{argv[0]}: {answer['error']}")
+            return Finished(answer["code"], _drain(out), _drain(err))
+
+    async def _launch(
+        self, order: MonitorOrder | ExecOrder, directory: Path, *, execing: bool
+    ) -> Monitor:
+        ours, theirs = protocol.socket_pair()
+        monitor = Monitor(ours, directory, runtime=order.runtime.name, execing=execing)
+        with theirs:
+            request = {"op": "launch", "order": protocol.from_order(order)}
+            self._send(request, [theirs.fileno()])
+        try:
+            await monitor.ready()
+        except BaseException:
+            await monitor.disconnect()
+            raise
+        return monitor
+
+    def _send(self, request: Mapping[str, object], fds: Sequence[int]) -> None:
+        """A spawner may die between two requests: the second attempt meets a new one."""
+        try:
+            protocol.send(self._ensure(), request, fds)
+        except (BrokenPipeError, ConnectionResetError):
+            self._hang_up()
+            protocol.send(self._ensure(), request, fds)
+
+    def _ensure(self) -> socket.socket:
+        if self._socket is not None and self._process is not None and self._process.poll() is None:
+            return self._socket
+        self._hang_up()
+        ours, theirs = protocol.socket_pair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(_SCRIPT)],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self._socket = ours
+        return ours
+
+    def _hang_up(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+
+def _write_process(directory: Path, process: Mapping[str, Any]) -> None:
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (directory / PROCESS_NAME).write_text(json.dumps(process))
+
+
+class _Pair(NamedTuple):
+    out: int
+    err: int
+
+
+def _output_pipes(stack: contextlib.ExitStack) -> tuple[_Pair, _Pair]:
+    """Our ends (non-blocking) and the command's, all closed with `stack`.
+
+    A runtime's commands say little: the pipe's capacity is the bound.
+    """
+    (out, child_out), (err, child_err) = os.pipe(), os.pipe()
+    for fd in (out, err, child_out, child_err):
+        stack.callback(os.close, fd)
+    for fd in (out, err):
+        os.set_blocking(fd, False)
+    return _Pair(out, err), _Pair(child_out, child_err)
+
+
+def _drain(fd: int) -> bytes:
+    try:
+        return os.read(fd, _OUTPUT_BYTES)
+    except BlockingIOError:
+        return b""
+
+
+def _lost(finished: "asyncio.Future[Mapping[str, Any]]") -> None:
+    if not finished.done():
+        finished.set_exception(MonitorLost("the spawner's command did not answer"))
+        finished.exception()
