@@ -1,6 +1,7 @@
 """Starting real daemons in tests, and talking to them with the real clients."""
 
 import contextlib
+import http.client
 import itertools
 import json
 import os
