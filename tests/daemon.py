@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from typing_extensions import override
+
 _numbers = itertools.count(os.getpid() % 200)
 PATIENCE_S = 30.0
 
@@ -157,9 +159,9 @@ class Daemon:
         self, method: str, path: str, body: object = None, *, quiet: bool = False
     ) -> tuple[int, Any]:  # Any: foreign JSON
         """One request: status and decoded body."""
-        import http.client
 
         class Connection(http.client.HTTPConnection):
+            @override
             def connect(inner) -> None:  # noqa: N805
                 inner.sock = socket.socket(socket.AF_UNIX)
                 inner.sock.settimeout(60)

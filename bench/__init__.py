@@ -1,0 +1,1 @@
+"""Compares Pier with dockerd and podman, in one run on one machine."""

@@ -1,0 +1,94 @@
+"""`python -m bench`: runs every kind of work on every engine, interleaved; prints the table.
+
+Medians of one run on one machine. The ratios are what counts: the absolute figures are this
+machine's, at this hour. Run it as root; `--write` puts the table into docs/performance.md.
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.engines import Dockerd, Engine, Pier, Podman, running
+from bench.large_image import make_archive
+from bench.work import WORK, Work, load_image
+
+BEGIN, END = "<!-- table: made by python -m bench -->", "<!-- end of table -->"
+PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true", help="put the table into the docs")
+    parser.add_argument("--only", default="", help="only work whose name contains this")
+    parser.add_argument("--engines", default="pier,dockerd,podman")
+    parser.add_argument("--megabytes", type=int, default=300, help="size of the image to load")
+    arguments = parser.parse_args()
+    kinds = [k for k in (Pier, Dockerd, Podman) if k.name in arguments.engines.split(",")]
+    with tempfile.TemporaryDirectory(prefix="pb", dir="/var/tmp") as directory:
+        table = _compare(kinds, Path(directory), arguments.only, arguments.megabytes)
+    sys.stdout.write(table)
+    if arguments.write:
+        _write(table)
+
+
+def _compare(kinds: Sequence[type[Engine]], root: Path, only: str, megabytes: int) -> str:
+    with running(kinds, root) as engines:
+        _give_busybox(engines, root)
+        work = list(WORK)
+        if only in "load":
+            archive = make_archive(root / "large.tar.gz", megabytes)
+            name = f"`load` of a gzip layer, {megabytes} MB, 20,000 files"
+            work.append(Work(name, "ms", load_image(archive), "≤ 0.4 × dockerd", rounds=3))
+        for engine in engines:
+            engine.call("run", "-d", "--name", "standing", "busybox", "sleep", "3600")
+        rows = [_measured(item, engines) for item in work if only in item.name]
+    return _table(rows, [engine.name for engine in engines])
+
+
+def _give_busybox(engines: Sequence[Engine], root: Path) -> None:
+    """All run the same image: Pier's offline busybox, saved and loaded."""
+    archive = root / "busybox.tar"
+    first = engines[0]
+    first.call("pull", "-q", "busybox")
+    first.call("save", "-o", str(archive), "busybox")
+    for engine in engines[1:]:
+        engine.call("load", stdin=archive)
+
+
+def _measured(work: Work, engines: Sequence[Engine]) -> tuple[Work, list[float]]:
+    samples: dict[str, list[float]] = {engine.name: [] for engine in engines}
+    for _ in range(work.rounds):
+        for engine in engines:
+            try:
+                samples[engine.name].append(work.measure(engine))
+            except subprocess.CalledProcessError as error:
+                sys.stderr.write(f"{engine.name}: {work.name}: {error.stderr.decode()[-300:]}\n")
+    medians = [statistics.median(s) if s else float("nan") for s in samples.values()]
+    sys.stderr.write(f"{work.name}: {medians}\n")
+    return work, medians
+
+
+def _table(rows: Sequence[tuple[Work, list[float]]], names: Sequence[str]) -> str:
+    others = names[1:]
+    head = ["work", "unit", *names, *(f"pier / {name}" for name in others), "bar"]
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    for work, medians in rows:
+        figures = [f"{value:,.1f}" for value in medians]
+        ratios = [f"{medians[0] / other:.2f}" for other in medians[1:]]
+        lines.append("| " + " | ".join([work.name, work.unit, *figures, *ratios, work.bar]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _write(table: str) -> None:
+    text = PAGE.read_text()
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(f"{before}{BEGIN}\n{table}{END}{after}")
+
+
+if __name__ == "__main__":
+    main()
