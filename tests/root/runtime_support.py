@@ -1,15 +1,20 @@
 """A container's ingredients for the runtime's tests: a busybox root, a config.json, a log."""
 
-import json
+import asyncio
+import functools
 import shutil
-import time
-from collections.abc import Callable, Sequence
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pier.linux import cgroup
 from pier.linux.mount import Overlay
 from pier.runtime.bundle import write_bundle
-from pier.runtime.orders import ConsoleSize, LogOrder, MonitorOrder, RuntimeInfo
+from pier.runtime.monitors import Monitor
+from pier.runtime.orders import AttachOptions, ExecOrder, LogOrder, MonitorOrder, RuntimeInfo
+from pier.runtime.spawners import Spawner
 
 NAMES = ("sh", "true", "false", "cat", "echo", "sleep", "stty", "head", "dd", "yes", "seq", "kill")
 PARENT = "/pier-test-runtime"
@@ -42,9 +47,7 @@ def config(args: Sequence[str], group: str, *, terminal: bool = False, memory: i
             "args": list(args),
             "env": ["PATH=/bin", "TERM=xterm"],
             "cwd": "/",
-            "capabilities": {
-                kind: capabilities for kind in ("bounding", "effective", "permitted")
-            },
+            "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), capabilities),
         },
         "root": {"path": "rootfs"},
         "hostname": "test",
@@ -67,28 +70,135 @@ def config(args: Sequence[str], group: str, *, terminal: bool = False, memory: i
 
 
 class Bench:
-    """Orders for containers in one directory."""
+    """Containers, all in one directory, under a spawner of their own."""
 
     def __init__(self, root: Path, name: str = "crun") -> None:
         self.root = root
         self.layer = make_layer(root / "layer")
         self.info = runtime(name, root / "state")
-        self.count = 0
+        self.spawner = Spawner()
+        self._count = 0
 
-    def order(self, *args: str, memory: int = 0, log: LogOrder | None = None, **fields: object):
-        self.count += 1
-        container_id = f"{self.count:02d}" + self.root.name.encode().hex()[-40:]
+    def order(
+        self,
+        *args: str,
+        memory: int = 0,
+        log: LogOrder | None = None,
+        terminal: bool = False,
+        **fields: Any,
+    ) -> MonitorOrder:
+        self._count += 1
+        container_id = f"{self._count:02d}" + self.root.name.encode().hex()[-40:]
         bundle = self.root / "bundles" / container_id
         group = f"{PARENT}/{container_id}"
-        terminal = bool(fields.get("terminal"))
         write_bundle(bundle, config(args, group, terminal=terminal, memory=memory))
         for name in ("upper", "work"):
             (self.root / name / container_id).mkdir(parents=True)
-        overlay = Overlay(
-            (str(self.layer),),
-            str(self.root / "upper" / container_id),
-            str(self.root / "work" / container_id),
-        )
         return MonitorOrder(
-            container_id, bundle, self.info, overlay, log=log, cgroup=group, **fields
+            container_id,
+            bundle,
+            self.info,
+            Overlay(
+                (str(self.layer),),
+                str(self.root / "upper" / container_id),
+                str(self.root / "work" / container_id),
+            ),
+            log=log,
+            cgroup=group,
+            terminal=terminal,
+            **fields,
         )
+
+    async def launch(self, *args: str, **fields: Any) -> Monitor:
+        return await self.spawner.launch(self.order(*args, **fields))
+
+    async def started(self, *args: str, **fields: Any) -> Monitor:
+        monitor = await self.launch(*args, **fields)
+        await monitor.start()
+        return monitor
+
+    async def exec(self, order: MonitorOrder, *args: str, **fields: Any) -> Monitor:
+        self._count += 1
+        name = f"exec{self._count}"
+        terminal = bool(fields.get("terminal"))
+        process = config(args, "", terminal=terminal)["process"]
+        directory = self.root / "execs" / name
+        return await self.spawner.launch_exec(
+            ExecOrder(name, order.container_id, directory, self.info, process, **fields)
+        )
+
+    def log(self, driver: str = "json-file", **fields: Any) -> LogOrder:
+        return LogOrder(driver, str(self.root / f"{self._count}.log"), **fields)
+
+
+class Client:
+    """An attached client, from the client's side."""
+
+    def __init__(self) -> None:
+        self.socket, self._theirs = socket.socketpair()
+        self.socket.setblocking(False)
+
+    async def attach(self, monitor: Monitor, **options: Any) -> "Client":
+        await monitor.attach(self._theirs, AttachOptions(**options))
+        self._theirs.close()
+        return self
+
+    async def send(self, data: bytes) -> None:
+        await asyncio.get_running_loop().sock_sendall(self.socket, data)
+
+    def end_input(self) -> None:
+        self.socket.shutdown(socket.SHUT_WR)
+
+    async def read(self) -> bytes:
+        return await asyncio.get_running_loop().sock_recv(self.socket, 1 << 16)
+
+    async def read_until(self, wanted: bytes) -> bytes:
+        text = b""
+        while wanted not in text:
+            data = await self.read()
+            assert data, f"{text[-200:]!r} came, {wanted!r} did not"
+            text += data
+        return text
+
+    async def read_all(self) -> bytes:
+        parts = []
+        while data := await self.read():
+            parts.append(data)
+        self.socket.close()
+        return b"".join(parts)
+
+    async def read_streams(self) -> Mapping[int, bytes]:
+        return split_frames(await self.read_all())
+
+
+def split_frames(data: bytes) -> Mapping[int, bytes]:
+    streams: dict[int, bytes] = {}
+    while data:
+        number, length = struct.unpack_from(">BxxxI", data)
+        streams[number] = streams.get(number, b"") + data[8 : 8 + length]
+        assert len(data) >= 8 + length
+        data = data[8 + length :]
+    return streams
+
+
+def scenario(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    """Run an asynchronous test with a deadline; the spawner is closed whatever happens."""
+
+    @functools.wraps(test)
+    def run(bench: Bench, **fixtures: Any) -> None:
+        async def bounded() -> None:
+            async with asyncio.timeout(60):
+                try:
+                    await test(bench, **fixtures)
+                finally:
+                    await bench.spawner.close()
+
+        asyncio.run(bounded())
+
+    return run
+
+
+async def until(condition: Callable[[], bool], deadline_s: float = 20) -> None:
+    async with asyncio.timeout(deadline_s):
+        while not condition():  # noqa: ASYNC110 - the condition is the kernel's
+            await asyncio.sleep(0.01)
