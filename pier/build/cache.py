@@ -1,0 +1,113 @@
+"""When a step need not run again, and if it must: because of what.
+
+A step's key is the hash of its parent's key, of what it does, and of its *named* inputs: files by
+path, arguments, environment, mounts. The names are kept with the key, so two keys that differ can
+be told apart in words. Pure; `cache_store` remembers.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+MAX_FILES_NAMED = 20_000
+"""Beyond that, the inputs name directories: the row would be larger than the layer."""
+_MAX_TOLD = 5
+
+
+@dataclass(frozen=True, slots=True)
+class StepKey:
+    """`parent` is the key of the step whose files this one starts from: an image's ID at first.
+
+    `inputs` maps a name as people know it ("file app/main.py", "arg VERSION") to its digest or
+    value. `instruction` is what is done, with all its values.
+    """
+
+    parent: str
+    instruction: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """The key itself. Names and values are quoted by JSON, so none can pass for another."""
+        parts = [self.parent, self.instruction, sorted(self.inputs.items())]
+        return "sha256:" + hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One input that is not what it was. `name` "parent": the files the step starts from."""
+
+    name: str
+    before: str | None
+    after: str | None
+
+    def told(self) -> str:
+        if self.before is None:
+            return f"{self.name} is new"
+        if self.after is None:
+            return f"{self.name} is gone"
+        if self.name.startswith(("arg ", "env ")):
+            return f"{self.name} was {self.before!r}, is {self.after!r}"
+        return f"{self.name} changed"
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """Why a step runs. `changes` empty: nothing like it is remembered (or caching is off)."""
+
+    reason: str
+    changes: tuple[Change, ...] = ()
+
+    def told(self) -> str:
+        if not self.changes:
+            return self.reason
+        told = [change.told() for change in self.changes[:_MAX_TOLD]]
+        more = len(self.changes) - len(told)
+        return "; ".join([*told, f"and {more} more"] if more else told)
+
+
+def explain(key: StepKey, remembered: Sequence[StepKey]) -> Miss:
+    """What set `key` apart from the most alike of the `remembered` steps, newest first.
+
+    Those are steps with the same instruction, or with the same parent.
+    """
+    same = [old for old in remembered if old.instruction == key.instruction]
+    if same:
+        nearest = min(same, key=lambda old: (len(compare(old, key)), old.parent != key.parent))
+        return Miss("an input changed", tuple(compare(nearest, key)))
+    keyword = key.instruction.partition(" ")[0]
+    for old in remembered:
+        if old.parent == key.parent and old.instruction.partition(" ")[0] == keyword:
+            change = Change("instruction", old.instruction, key.instruction)
+            return Miss(f"the instruction changed: it was {old.instruction!r}", (change,))
+    return Miss("nothing like it was built before")
+
+
+def compare(old: StepKey, new: StepKey) -> list[Change]:
+    """The inputs that differ, files first, the parent last: it is the least telling."""
+    names = sorted({*old.inputs, *new.inputs}, key=_rank)
+    pairs = ((name, old.inputs.get(name), new.inputs.get(name)) for name in names)
+    changes = [Change(name, before, after) for name, before, after in pairs if before != after]
+    if old.parent != new.parent:
+        changes.append(Change("parent", old.parent, new.parent))
+    return changes
+
+
+def _rank(name: str) -> tuple[bool, str]:
+    return (not name.startswith("file "), name)
+
+
+def file_inputs(files: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """`(path, digest)` of what is copied, as inputs; very many are folded into directories."""
+    found = list(files)
+    if len(found) <= MAX_FILES_NAMED:
+        return {f"file {path}": digest for path, digest in found}
+    folded: dict[str, list[str]] = {}
+    for path, digest in found:
+        directory = path.rpartition("/")[0]
+        folded.setdefault(directory, []).append(f"{path}\0{digest}")
+    return {
+        f"file {directory}/": hashlib.sha256("\0\0".join(sorted(entries)).encode()).hexdigest()
+        for directory, entries in folded.items()
+    }

@@ -1,0 +1,184 @@
+"""The build cache in the database: rows of `build_cache`, found by key, bounded, pruned.
+
+A row's layer is kept by a lease named after its key, so images may come and go above it. The
+directory and blob go with the next collection after the row.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from pier.build.cache import StepKey
+from pier.oci.digest import Digest
+from pier.store.database import Database
+from pier.store.leases import Leases
+
+DEFAULT_LIMIT_BYTES = 20 * 10**9
+_CANDIDATES = 20
+_IN_IMAGES = """
+    WITH RECURSIVE used (id, key) AS (
+        SELECT id, key FROM snapshots WHERE key IN (SELECT chain_id FROM images)
+        UNION
+        SELECT s.id, s.key FROM snapshots s
+        JOIN snapshots child ON child.parent = s.id JOIN used u ON u.id = child.id
+    )
+    SELECT DISTINCT substr(l.lease, 7) AS key FROM lease_items l JOIN used u ON u.key = l.key
+    WHERE l.kind = 'snapshot' AND substr(l.lease, 1, 6) = 'build/'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What a step made. `diff_id` None: it changed no files, `chain_id` is its parent's.
+
+    `blob` is the layer's bytes in the content store; `content_key` the row it stands for, when
+    this is only a shorter way there.
+    """
+
+    chain_id: str = ""
+    diff_id: Digest | None = None
+    blob: Digest | None = None
+    size: int = 0
+    created_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CacheRecord:
+    """A row as people see it: `docker system df -v`, `builder prune`."""
+
+    key: str
+    parent: str
+    instruction: str
+    size: int
+    uses: int
+    created_ns: int
+    used_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneRequest:
+    """`before_ns`: only what was not used since. `keep_bytes`: stop when no more is left.
+
+    everything False: rows whose layer is part of an image stay.
+    """
+
+    everything: bool = False
+    before_ns: int = 0
+    keep_bytes: int | None = None
+    keys: frozenset[str] = frozenset()
+
+
+class CacheStore:
+    def __init__(self, database: Database, leases: Leases) -> None:
+        self._database = database
+        self._leases = leases
+
+    def find(self, key: str, now_ns: int) -> StepResult | None:
+        """The result under `key`, which thereby counts as used."""
+        row = self._database.execute(
+            "UPDATE build_cache SET uses = uses + 1, used_ns = ? WHERE key = ? "
+            "RETURNING result_json",
+            (now_ns, key),
+        ).fetchone()
+        return None if row is None else msgspec.json.decode(row["result_json"], type=StepResult)
+
+    def add(self, step: StepKey, result: StepResult, now_ns: int) -> None:
+        """Remember a result. Its files are in place already; a second time changes nothing."""
+        key = step.digest
+        with self._database.transaction():
+            self._database.execute(
+                "INSERT INTO build_cache (key, parent, instruction, inputs_json, result_json, size,"
+                " uses, created_ns, used_ns) VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?)"
+                " ON CONFLICT (key) DO NOTHING",
+                (
+                    key,
+                    step.parent,
+                    step.instruction,
+                    msgspec.json.encode(step.inputs).decode(),
+                    msgspec.json.encode(result).decode(),
+                    result.size if result.diff_id else 0,
+                    now_ns,
+                    now_ns,
+                ),
+            )
+            self._hold(key, result, now_ns)
+
+    def _hold(self, key: str, result: StepResult, now_ns: int) -> None:
+        lease = self._leases.create(now_ns, None, _lease(key))
+        if result.chain_id:
+            self._leases.add(lease, "snapshot", result.chain_id)
+        if result.blob is not None:
+            self._leases.add(lease, "blob", result.blob)
+
+    def similar(self, step: StepKey) -> list[StepKey]:
+        """Remembered steps to compare a missed one with, newest first."""
+        rows = self._database.execute(
+            "SELECT parent, instruction, inputs_json FROM build_cache"
+            " WHERE instruction = ? OR parent = ? ORDER BY used_ns DESC LIMIT ?",
+            (step.instruction, step.parent, _CANDIDATES),
+        )
+        return [
+            StepKey(
+                str(row["parent"]),
+                str(row["instruction"]),
+                msgspec.json.decode(row["inputs_json"], type=dict[str, str]),
+            )
+            for row in rows
+        ]
+
+    def list_(self) -> list[CacheRecord]:
+        """Every row, least recently used first."""
+        rows = self._database.execute(
+            "SELECT key, parent, instruction, size, uses, created_ns, used_ns"
+            " FROM build_cache ORDER BY used_ns, created_ns"
+        )
+        return [CacheRecord(*row) for row in rows]
+
+    def total_bytes(self) -> int:
+        query = "SELECT coalesce(sum(size), 0) FROM build_cache"
+        return int(self._database.execute(query).fetchone()[0])
+
+    def prune(self, request: PruneRequest) -> list[CacheRecord]:
+        """Forget rows, least recently used first; return them. Collection frees the bytes."""
+        total = self.total_bytes()
+        gone = []
+        with self._database.transaction():
+            for record in self._candidates(request):
+                if request.keep_bytes is not None and total <= request.keep_bytes:
+                    break
+                self._remove(record.key)
+                total -= record.size
+                gone.append(record)
+        return gone
+
+    def _candidates(self, request: PruneRequest) -> Iterable[CacheRecord]:
+        kept = set() if request.everything else self._in_images()
+        for record in self.list_():
+            if request.keys and not any(record.key.startswith(key) for key in request.keys):
+                continue
+            if request.before_ns and record.used_ns >= request.before_ns:
+                continue
+            if record.key not in kept:
+                yield record
+
+    def _in_images(self) -> set[str]:
+        rows = self._database.execute(_IN_IMAGES)
+        return {str(row["key"]) for row in rows}
+
+    def _remove(self, key: str) -> None:
+        self._database.execute("DELETE FROM build_cache WHERE key = ?", (key,))
+        self._leases.release(_lease(key))
+
+    def forget_missing(self, chain_ids: Sequence[str]) -> None:
+        """Drop rows whose layer is not there: nothing may hit them."""
+        known = set(chain_ids)
+        rows = self._database.execute("SELECT key, result_json FROM build_cache").fetchall()
+        for row in rows:
+            result = msgspec.json.decode(row["result_json"], type=StepResult)
+            if result.chain_id and result.chain_id not in known:
+                self._remove(str(row["key"]))
+
+
+def _lease(key: str) -> str:
+    return f"build/{key}"

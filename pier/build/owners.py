@@ -1,0 +1,86 @@
+"""`--chown` and USER: names looked up in the files of the image, never on the host.
+
+The files are foreign: they are read inside the root, as plain files, up to a bound.
+"""
+
+import contextlib
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pier.errors import InvalidArgument
+from pier.linux.paths import open_in_root
+
+_MAX_FILE_BYTES = 4 * 1024 * 1024
+_NUMBER = re.compile(r"\d{1,10}", re.ASCII)
+_MAX_ID = 2**32 - 2
+
+
+class NoSuchOwner(InvalidArgument):
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(f"unable to convert {kind} {name}: no such {kind} in the image")
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    uid: int
+    gid: int
+
+
+ROOT = Owner(0, 0)
+
+
+def find_owner(text: str, root_fd: int) -> Owner:
+    """The owner `user[:group]` names in the root; a lone number is user and group alike."""
+    user, colon, group = text.partition(":")
+    if not user and not group:
+        raise InvalidArgument(f"invalid chown: {text!r}")
+    gid_of_user = 0
+    if _NUMBER.fullmatch(user):
+        uid = gid_of_user = _checked(int(user))
+    else:
+        uid, gid_of_user = _user(user, root_fd) if user else (0, 0)
+    if not colon or not group:
+        return Owner(uid, gid_of_user)
+    return Owner(uid, _group(group, root_fd))
+
+
+def _user(name: str, root_fd: int) -> tuple[int, int]:
+    for fields in _records(root_fd, "etc/passwd"):
+        if fields[0] == name and len(fields) > 3 and _are_ids(fields[2], fields[3]):
+            return int(fields[2]), int(fields[3])
+    raise NoSuchOwner("user", name)
+
+
+def _group(name: str, root_fd: int) -> int:
+    if _NUMBER.fullmatch(name):
+        return _checked(int(name))
+    for fields in _records(root_fd, "etc/group"):
+        if fields[0] == name and len(fields) > 2 and _are_ids(fields[2]):
+            return int(fields[2])
+    raise NoSuchOwner("group", name)
+
+
+def _are_ids(*texts: str) -> bool:
+    return all(_NUMBER.fullmatch(text) and int(text) <= _MAX_ID for text in texts)
+
+
+def _checked(number: int) -> int:
+    if number > _MAX_ID:
+        raise InvalidArgument(f"uids and gids must be in range 0-{_MAX_ID}")
+    return number
+
+
+def _records(root_fd: int, path: str) -> Iterator[list[str]]:
+    with contextlib.suppress(OSError):
+        fd = open_in_root(root_fd, path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                return
+            data = os.read(fd, _MAX_FILE_BYTES)
+        finally:
+            os.close(fd)
+        for line in data.decode("utf-8", "replace").splitlines():
+            yield line.split(":")
