@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,7 +27,9 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 @pytest.fixture(params=["crun", "runc"])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     yield Bench(tmp_path, request.param)
-    left = monitors_of(tmp_path)
+    deadline = time.monotonic() + 2
+    while (left := monitors_of(tmp_path)) and time.monotonic() < deadline:
+        time.sleep(0.01)  # a monitor that hung up is still on its way out
     parents = map(Path, cgroup.layout().directories(PARENT))
     groups = [path for parent in parents for path in parent.iterdir() if path.is_dir()]
     for pid in left:
