@@ -1,0 +1,26 @@
+"""`pier <command>`, `pier daemon`, `pier registry`: three programs behind one name.
+
+Only the one that is asked for is imported; the client must be quick.
+"""
+
+import sys
+
+
+def main() -> int:
+    """Run what the command line names; return the exit code."""
+    words = sys.argv[1:]
+    if words[:1] == ["daemon"]:
+        from pier import daemon
+
+        return daemon.main(words[1:]) or 0
+    if words[:1] == ["registry"]:
+        from pier.registry import server
+
+        return server.main(words[1:]) or 0
+    from pier.cli.main import main as run_client
+
+    return run_client(words)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""`pier start`: one container attached, or several in the background."""
+
+from __future__ import annotations
+
+from pier.cli.client import quote
+from pier.cli.command import Command, Flag
+from pier.cli.each import for_each
+from pier.cli.faults import Fault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pier.cli.command import Options
+    from pier.cli.session import Session
+
+
+def start(session: Session, options: Options, names: list[str]) -> int:
+    if options.text("checkpoint"):
+        raise Fault("checkpoints are not supported by Pier")
+    if options.on("attach") or options.on("interactive"):
+        if len(names) > 1:
+            raise Fault("you cannot start and attach multiple containers at once")
+        return _start_attached(session, options, names[0])
+    query = {"detachKeys": options.text("detach-keys") or None}
+    failed = for_each(
+        names, lambda name: session.client.post(f"/containers/{quote(name)}/start", query)
+    )
+    if failed and len(names) == 1:
+        raise Fault(f"failed to start containers: {names[0]}")
+    return failed
+
+
+def _start_attached(session: Session, options: Options, name: str) -> int:
+    from pier.cli.attaching import Conversation, SignalProxy, detach_keys, follow_size
+    from pier.cli.commands.run import exit_status
+
+    client = session.client
+    config = client.get(f"/containers/{quote(name)}/json")
+    container_id, tty = config["Id"], bool(config["Config"].get("Tty"))
+    removed = bool((config.get("HostConfig") or {}).get("AutoRemove"))
+    streams = ["stdout", "stderr"]
+    if options.on("interactive") and config["Config"].get("OpenStdin"):
+        streams.insert(0, "stdin")
+    keys = detach_keys(session, options.text("detach-keys"))
+    query = {"detachKeys": keys or None, "stream": True, **dict.fromkeys(streams, True)}
+    attached = client.hijack(f"/containers/{container_id}/attach", query)
+    conversation = Conversation(attached, streams=streams, tty=tty, keys=keys)
+    condition = {"condition": "removed" if removed else "next-exit"}
+    waiting = client.request("POST", f"/containers/{container_id}/wait", condition)
+    with SignalProxy(client, container_id, enabled=not tty):
+        client.post(f"/containers/{container_id}/start")
+        if tty:
+            follow_size(client, f"/containers/{container_id}")
+        if conversation.run():
+            return 0
+        return exit_status(waiting)
+
+
+COMMANDS = {
+    "container start": Command(
+        start,
+        "[OPTIONS] CONTAINER [CONTAINER...]",
+        "Start stopped containers",
+        (1, -1),
+        (
+            Flag("attach,a", "bool", "Show its output and pass signals on"),
+            Flag("interactive,i", "bool", "Pass our input on"),
+            Flag("detach-keys", "string", "Keys that detach from the container"),
+            Flag("checkpoint", "string", "Not supported", hidden=True),
+            Flag("checkpoint-dir", "string", "Not supported", hidden=True),
+        ),
+        aliases="pier container start, pier start",
+    )
+}

@@ -1,0 +1,105 @@
+"""Go templates, for `--format`: the one place that knows the engine (gotpl).
+
+Go, text/template; Docker adds the functions in FUNCTIONS. The engine takes long to import: only
+templates that do more than name fields come here. What Pier relies on is pinned by
+tests/unit/test_cli_templates.py.
+"""
+
+from __future__ import annotations
+
+from pier.cli.faults import Fault
+from pier.cli.jsonlite import format_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+BAD_TEMPLATE = 64
+
+
+def _to_json(value: object) -> str:
+    to_json = getattr(value, "to_json", None)
+    if to_json is not None:
+        from pier.cli.output import json_line
+
+        return json_line(to_json())
+    return format_json(value)
+
+
+def _pad(text: str, before: int, after: int) -> str:
+    return " " * before + text + " " * after if text else text
+
+
+def _truncate(text: str, length: int) -> str:
+    return text[:length]
+
+
+def _join(items: list[object] | None, separator: str) -> str:
+    return separator.join(str(item) for item in items or [])
+
+
+FUNCTIONS: Mapping[str, Callable[..., object]] = {
+    "json": _to_json,
+    "split": str.split,
+    "join": _join,
+    "title": str.title,
+    "lower": str.lower,
+    "upper": str.upper,
+    "pad": _pad,
+    "truncate": _truncate,
+}
+
+
+def _same(value: object, *_rest: object) -> object:
+    return value
+
+
+HEADER_FUNCTIONS: Mapping[str, Callable[..., object]] = dict.fromkeys(FUNCTIONS, _same)
+
+
+def render(template: str, data: object) -> str:
+    """Fill in a list's template; raise Fault if it is none or names what does not exist."""
+    return _render(template, data, FUNCTIONS, FORMAT_FAILED)
+
+
+def render_object(template: str, data: object) -> str:
+    """Fill in a template for one inspected object; raise Fault, 64 if it is no template."""
+    return _render(template, data, FUNCTIONS, INSPECT_FAILED)
+
+
+def render_header(template: str, data: object) -> str:
+    return _render(template, data, HEADER_FUNCTIONS, FORMAT_FAILED)
+
+
+def _render(
+    template: str, data: object, functions: Mapping[str, Callable[..., object]], failed: Failed
+) -> str:
+    import gotpl
+
+    try:
+        return gotpl.render(
+            template,
+            data,
+            name="",
+            functions=functions,
+            missing_key="error",
+        )
+    except gotpl.TemplateSyntaxError as error:
+        raise Fault(f"{failed.parsing}: template: {error}", failed.code) from error
+    except gotpl.TemplateError as error:
+        raise Fault(f"{failed.executing}: {error}", 1) from error
+
+
+class Failed:
+    """How a command reports a bad template."""
+
+    __slots__ = ("code", "executing", "parsing")
+
+    def __init__(self, parsing: str, executing: str, code: int) -> None:
+        self.parsing = parsing
+        self.executing = executing
+        self.code = code
+
+
+FORMAT_FAILED = Failed("failed to parse template", "failed to execute template", 1)
+INSPECT_FAILED = Failed("template parsing error", "template parsing error", BAD_TEMPLATE)

@@ -1,0 +1,161 @@
+"""A daemon that runs nothing: it records what a client asks and gives canned answers.
+
+The same one is shown to Docker's client and to Pier's, so that what they ask, and what they
+print for the same answers, can be compared.
+"""
+
+import json
+import socketserver
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+CONTAINER_ID = "f0" * 32
+Answer = Any  # JSON, bytes, or a function of the request
+Answers = Mapping[tuple[str, str], Answer]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request without the version in its path."""
+
+    method: str
+    path: str
+    query: Mapping[str, list[str]]
+    body: bytes
+    headers: Mapping[str, str]
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body) if self.body else None
+
+
+@dataclass
+class Status:
+    """An answer that is not plain 200 with JSON."""
+
+    code: int
+    body: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    stream: bytes | None = None
+    """After 101: what the hijacked connection carries."""
+
+
+DEFAULT_ANSWERS: Answers = {
+    ("POST", "/containers/create"): Status(201, {"Id": CONTAINER_ID, "Warnings": []}),
+    ("POST", f"/containers/{CONTAINER_ID}/attach"): Status(101, stream=b""),
+    ("POST", f"/containers/{CONTAINER_ID}/wait"): {"StatusCode": 0},
+    ("POST", f"/containers/{CONTAINER_ID}/start"): Status(204),
+    ("GET", "/info"): {"OSType": "linux", "Architecture": "x86_64", "Swarm": {}},
+}
+
+
+class RecordingDaemon:
+    """Serves on a unix socket inside `directory` until closed."""
+
+    def __init__(self, directory: Path, answers: Answers | None = None) -> None:
+        self.path = directory / "engine.sock"
+        self.answers = {**DEFAULT_ANSWERS, **(answers or {})}
+        self.asked: list[Asked] = []
+        self._server = _Server(str(self.path), self)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread.start()
+
+    @property
+    def host(self) -> str:
+        return f"unix://{self.path}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Server(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 64
+
+    def __init__(self, path: str, daemon: RecordingDaemon) -> None:
+        super().__init__(path, _Conversation)
+        self.recorder = daemon
+
+
+class _Conversation(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def address_string(self) -> str:
+        return "client"
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def handle_any(self) -> None:
+        url = urlsplit(self.path)
+        path = unquote(url.path)
+        if path.startswith("/v1."):
+            path = "/" + path.split("/", 2)[2]
+        query = parse_qs(url.query, keep_blank_values=True)
+        asked = Asked(self.command, path, query, self._body(), dict(self.headers.items()))
+        if path == "/_ping":
+            self._reply(Status(200, b"" if self.command == "HEAD" else b"OK"))
+            return
+        self.server.recorder.asked.append(asked)
+        missing = Status(404, {"message": f"no answer for {self.command} {path}"})
+        answer = self.server.recorder.answers.get((self.command, path), missing)
+        self._reply(answer(asked) if callable(answer) else answer)
+
+    do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = handle_any
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        data = b""
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            data += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return data
+
+    def _reply(self, answer: Answer) -> None:
+        status = answer if isinstance(answer, Status) else Status(200, answer)
+        if status.code == 101:
+            self._hijack(status)
+            return
+        body = status.body
+        kind = "application/octet-stream" if isinstance(body, bytes) else "application/json"
+        data = body if isinstance(body, bytes) else b""
+        if body is not None and not isinstance(body, bytes):
+            data = json.dumps(body).encode()
+        self.send_response(status.code)
+        for name, value in {
+            "Api-Version": "1.50",
+            "Ostype": "linux",
+            "Content-Type": kind,
+            "Content-Length": str(len(data)),
+            **status.headers,
+        }.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(data)
+
+    def _hijack(self, status: Status) -> None:
+        head = "HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
+        kind = status.headers.get("Content-Type", "application/vnd.docker.multiplexed-stream")
+        self.wfile.write(f"{head}Content-Type: {kind}\r\n\r\n".encode())
+        if status.stream is not None:
+            self.wfile.write(status.stream)
+        self.close_connection = True
+
+
+def frame(stream: int, data: bytes) -> bytes:
+    return bytes([stream, 0, 0, 0]) + len(data).to_bytes(4, "big") + data
+
+
+Make = Callable[..., RecordingDaemon]
