@@ -45,7 +45,6 @@ class Defaults:
     seccomp_profile: str = "builtin"
     """builtin, unconfined, or the JSON of a profile."""
     ulimits: Mapping[str, Ulimit]
-    proxies: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +65,8 @@ class Parts:
     """A container's directory below the data root: log, hosts, resolv.conf, hostname."""
     bundle: Callable[[str], Path]
     """A container's directory below the exec root."""
+    shm: Callable[[str], Path]
+    """Where the /dev/shm of a container that shares it is mounted."""
     stubs: Path
     """The lowest layer of every root file system: mount points and empty files; see `stubs`."""
     clock_ns: Callable[[], int] = time.time_ns

@@ -5,6 +5,7 @@ A daemon killed in between leaves a directory without a row, which the next star
 
 import asyncio
 import shutil
+from collections.abc import Collection
 from dataclasses import replace
 
 from pier.containers.model import Container
@@ -54,6 +55,17 @@ class Remover:
 
     async def _remove_snapshot(self, container_id: str) -> None:
         self._parts.snapshotter.remove(snapshot_key(container_id))
+
+    def sweep(self, known: Collection[str]) -> None:
+        """At start: remove directories, bundles and snapshots of containers without a row."""
+        for parent in (self._parts.directory("").parent, self._parts.bundle("").parent):
+            for path in parent.iterdir() if parent.is_dir() else ():
+                if path.name not in known:
+                    log.info("removing what is left of container %s", path.name)
+                    shutil.rmtree(path, ignore_errors=True)
+        for key in self._parts.snapshotter.list_keys(snapshot_key("")):
+            if key.removeprefix(snapshot_key("")) not in known:
+                self._parts.snapshotter.remove(key)
 
     async def _remove_anonymous_volumes(self, container: Container) -> None:
         for mount in container.mounts:

@@ -1,0 +1,104 @@
+"""`docker network connect` and `disconnect`: at once where the container runs, else at its start.
+
+What is asked is kept in the container's spec, so a restart attaches to the same networks.
+"""
+
+from dataclasses import replace
+
+from pier.containers.model import Container
+from pier.containers.namespaces import joined_container
+from pier.containers.parts import Parts
+from pier.containers.spec import ContainerSpec, EndpointSpec
+from pier.containers.state import State
+from pier.containers.steps import endpoint_requests, sandbox_request
+from pier.errors import Conflict, Forbidden, InvalidArgument
+
+
+class NotConnected(Forbidden):
+    def __init__(self, container: Container, network: str) -> None:
+        super().__init__(f"container {container.id} is not connected to network {network}")
+
+
+class Connections:
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def connect(self, network: str, name: str, asked: EndpointSpec) -> None:
+        """Raises NotFound, Forbidden (host, none, already attached), InvalidArgument."""
+        found = self._parts.networks.get(network)
+        container = self._parts.store.get(name)
+        async with self._parts.live[container.id].lock:
+            container = self._parts.store.get(container.id)
+            self._check(container, found.name)
+            spec = with_endpoint(container.spec, found.name, asked)
+            if container.state in (State.RUNNING, State.PAUSED):
+                request = sandbox_request(replace(container, spec=spec))
+                await self._parts.networks.connect(request, found.name)
+            self._parts.store.update(replace(container, spec=spec))
+
+    async def disconnect(self, network: str, name: str, *, force: bool) -> None:
+        """Raises NotFound, NotConnected, Forbidden."""
+        found = self._parts.networks.get(network)
+        container = self._parts.store.get(name)
+        async with self._parts.live[container.id].lock:
+            container = self._parts.store.get(container.id)
+            if container.spec.host.network_mode == "host":
+                raise Forbidden(
+                    "container cannot be disconnected from host network or connected to "
+                    "host network"
+                )
+            attached = endpoint_requests(container.spec)
+            if found.name not in attached and found.id not in attached:
+                raise NotConnected(container, found.name)
+            if container.state in (State.RUNNING, State.PAUSED):
+                await self._parts.networks.disconnect(container.id, container.name, found.name)
+            spec = without_endpoint(container.spec, found.name)
+            self._parts.store.update(replace(container, spec=spec))
+
+    def _check(self, container: Container, network: str) -> None:
+        mode = container.spec.host.network_mode
+        if container.state in (State.REMOVING, State.DEAD):
+            raise Conflict(
+                f"container {container.id} is marked for removal and cannot be connected or "
+                "disconnected to the network"
+            )
+        if network == "host" or mode == "host":
+            raise Forbidden(
+                "container cannot be disconnected from host network or connected to host network"
+            )
+        if network == "none" or mode == "none":
+            raise Forbidden(
+                "container cannot be connected to multiple networks with one of the networks "
+                "in private (none) mode"
+            )
+        if joined_container(mode):
+            raise Forbidden(
+                "container sharing network namespace with another container or host cannot be "
+                "connected to any other network"
+            )
+        if network in endpoint_requests(container.spec):
+            raise Forbidden(
+                f"endpoint with name {container.name} already exists in network {network}"
+            )
+
+    async def remove_link(self, name: str) -> None:
+        """`rm --link`: Pier keeps no link aliases. Raises InvalidArgument."""
+        raise InvalidArgument(
+            f"Conflict, cannot remove the default link name of the container: {name}"
+        )
+
+
+def with_endpoint(spec: ContainerSpec, network: str, asked: EndpointSpec) -> ContainerSpec:
+    """The attachments a container already has are written down with the new one."""
+    before = spec.endpoints or {spec.host.network_mode: EndpointSpec()}
+    return replace(spec, endpoints={**before, network: asked})
+
+
+def without_endpoint(spec: ContainerSpec, network: str) -> ContainerSpec:
+    """With no network left the mode becomes "none", so that a restart does not attach again."""
+    before = spec.endpoints or {spec.host.network_mode: EndpointSpec()}
+    left = {name: asked for name, asked in before.items() if name != network}
+    mode = spec.host.network_mode
+    if mode == network:
+        mode = next(iter(left), "none")
+    return replace(spec, endpoints=left, host=replace(spec.host, network_mode=mode))

@@ -1,0 +1,198 @@
+"""Making a container exist: checked and completed, files first, the row last.
+
+asked -> the image's defaults under it -> the daemon's -> checked -> names of other
+containers become IDs -> mount points decided -> snapshot, directory, volumes -> row -> event
+"""
+
+import asyncio
+import os
+import platform
+import secrets
+import shutil
+from dataclasses import replace
+from random import Random
+
+from pier.containers.facts import HostFacts
+from pier.containers.merge import merge
+from pier.containers.model import SHORT_ID, Container
+from pier.containers.names import made_up_name
+from pier.containers.namespaces import joined_container
+from pier.containers.parts import Defaults, Parts, snapshot_key
+from pier.containers.placement import Placement
+from pier.containers.spec import ContainerSpec, HostSpec, LogSpec, RestartPolicy
+from pier.containers.store import NameInUse, checked_name
+from pier.containers.validate import validate
+from pier.errors import InvalidArgument
+from pier.images.model import Image
+from pier.linux.mount import open_overlay
+from pier.linux.paths import makedirs_in_root
+
+HOST_PORTS_DISCARDED = "Published ports are discarded when using host network mode"
+
+
+class Creation:
+    def __init__(self, parts: Parts, facts: HostFacts, placement: Placement) -> None:
+        self._parts = parts
+        self._facts = facts
+        self._placement = placement
+        self._random = Random()  # noqa: S311 -- for names, not secrets
+
+    async def create(self, name: str | None, asked: ContainerSpec, *, platform: str) -> Container:
+        """The new container, with warnings.
+
+        Raises NoSuchImage, NameInUse, InvalidName, InvalidArgument and what `validate` raises;
+        nothing is left then.
+        """
+        container_id = secrets.token_hex(32)
+        chosen = self._name(name, container_id[:SHORT_ID])
+        image = self._parts.images.get(asked.image)
+        self._check_platform(image, platform, asked.image)
+        spec = self._completed(asked, image, container_id)
+        warnings = self._check(spec)
+        mounts = await self._placement.decide(spec, image)
+        container = Container(
+            id=container_id,
+            name=chosen,
+            image_id=image.id,
+            spec=spec,
+            mounts=mounts,
+            created_ns=self._parts.clock_ns(),
+            warnings=tuple(warnings),
+        )
+        await self._make(container, image)
+        self._parts.announce(container, "create")
+        return container
+
+    def _name(self, name: str | None, short_id: str) -> str:
+        if name:
+            chosen = checked_name(name)
+            if holder := self._parts.store.holder(chosen):
+                raise NameInUse(chosen, holder)
+            return chosen
+
+        def taken(candidate: str) -> bool:
+            return self._parts.store.holder(candidate) is not None
+
+        return made_up_name(taken, short_id, self._random)
+
+    def _check_platform(self, image: Image, wanted: str, name: str) -> None:
+        have = "/".join(filter(None, (image.config.os, image.config.architecture)))
+        parts = wanted.lower().split("/") if wanted else []
+        if parts and (parts if len(parts) > 1 else ["linux", *parts])[:2] != have.split("/")[:2]:
+            raise InvalidArgument(
+                f"image with reference {name} was found but does not match the specified "
+                f"platform: wanted {wanted}, actual: {have}"
+            )
+
+    def _completed(self, asked: ContainerSpec, image: Image, container_id: str) -> ContainerSpec:
+        spec = merge(asked, image.config.run)
+        host = completed_host(spec.host, self._parts.defaults)
+        host = replace(
+            host,
+            network_mode=self._full_id(host.network_mode),
+            ipc_mode=self._full_id(host.ipc_mode),
+            pid_mode=self._full_id(host.pid_mode),
+        )
+        return replace(
+            spec,
+            hostname=spec.hostname or self._hostname(host, container_id),
+            host=host,
+        )
+
+    def _full_id(self, mode: str) -> str:
+        """`container:<name>` is kept as `container:<id>`: names change."""
+        other = joined_container(mode)
+        return mode if other is None else f"container:{self._parts.store.get(other).id}"
+
+    def _hostname(self, host: HostSpec, container_id: str) -> str:
+        if host.network_mode == "host" or host.uts_mode == "host":
+            return platform.node()
+        if other := joined_container(host.network_mode):
+            return self._parts.store.get(other).spec.hostname
+        return container_id[:SHORT_ID]
+
+    def _check(self, spec: ContainerSpec) -> list[str]:
+        warnings = validate(spec, self._facts)
+        check_joining(spec)
+        host = spec.host
+        self._parts.runtimes.get(host.runtime or self._parts.defaults.runtime)
+        if host.network_mode == "host" and (host.port_bindings or host.publish_all_ports):
+            warnings.append(HOST_PORTS_DISCARDED)
+        return warnings
+
+    async def _make(self, container: Container, image: Image) -> None:
+        parts = self._parts
+        key = snapshot_key(container.id)
+        parts.snapshotter.prepare(key, image.chain_id, container.created_ns)
+        directory = parts.directory(container.id)
+        try:
+            directory.mkdir(parents=True, mode=0o710)
+            await self._populate(container)
+            with parts.database.transaction():
+                parts.store.add(container)
+        except BaseException:
+            parts.snapshotter.remove(key)
+            await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+            await self._placement.forget(container)
+            raise
+
+    async def _populate(self, container: Container) -> None:
+        """The working directory, and what new volumes take over from the image."""
+        spec = container.spec
+        fresh = [m for m in container.mounts if m.kind == "volume" and not m.no_copy]
+        workdir = spec.working_dir if spec.working_dir.strip("/") else ""
+        if not fresh and not workdir:
+            return
+        overlay = self._parts.overlay(container)
+
+        def work() -> None:
+            root = open_overlay(overlay)
+            try:
+                if workdir:
+                    os.close(makedirs_in_root(root, workdir))
+                self._placement.copy_up(root, fresh)
+            finally:
+                os.close(root)
+
+        await asyncio.to_thread(work)
+
+
+def completed_host(host: HostSpec, defaults: Defaults) -> HostSpec:
+    """What the client left open, as the daemon's settings have it."""
+    network = "bridge" if host.network_mode in ("", "default") else host.network_mode
+    return replace(
+        host,
+        network_mode=network,
+        log=completed_log(host.log, defaults.log),
+        shm_size=host.shm_size or defaults.shm_bytes,
+        restart=host.restart if host.restart.name else RestartPolicy(),
+        ipc_mode=host.ipc_mode or defaults.ipc_mode,
+        cgroupns_mode=host.cgroupns_mode or defaults.cgroupns_mode,
+        runtime=host.runtime or defaults.runtime,
+    )
+
+
+def completed_log(asked: LogSpec, default: LogSpec) -> LogSpec:
+    """The daemon's options hold only for the daemon's driver."""
+    driver = asked.driver or default.driver
+    if driver != default.driver:
+        return replace(asked, driver=driver)
+    return LogSpec(driver=driver, options={**default.options, **asked.options})
+
+
+def check_joining(spec: ContainerSpec) -> None:
+    """What cannot be chosen together with another container's network. Docker's words."""
+    host = spec.host
+    if joined_container(host.network_mode) is None:
+        return
+    conflicts = (
+        (host.port_bindings or host.publish_all_ports, "port publishing"),
+        (host.links, "links"),
+        (host.dns, "dns"),
+        (host.extra_hosts, "custom host-to-IP mapping"),
+    )
+    for asked, what in conflicts:
+        if asked:
+            raise InvalidArgument(
+                f"conflicting options: {what} and the container type network mode"
+            )

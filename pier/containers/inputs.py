@@ -1,0 +1,178 @@
+"""Gathering what a container's config.json depends on: users, devices, namespaces, profile.
+
+`to_oci` decides and looks nothing up; here is where everything is looked up, for a start and for
+an exec. What blocks on the container's own files runs in a thread.
+"""
+
+import asyncio
+import os
+import platform
+from collections.abc import Mapping
+
+from pier.containers import to_oci
+from pier.containers.devices import DeviceNode
+from pier.containers.facts import HostFacts
+from pier.containers.host import block_devices, device_nodes, host_devices
+from pier.containers.model import Container, MountPoint
+from pier.containers.namespaces import (
+    HOST,
+    Namespaces,
+    cgroup_mode,
+    host_or_private,
+    joined_container,
+)
+from pier.containers.parts import Parts
+from pier.containers.requests import ExecSpec
+from pier.containers.security import UNCONFINED, parse_security_options
+from pier.containers.state import State
+from pier.containers.to_oci import OciInputs, ProcessUser
+from pier.containers.users import UserNotFound, resolve_user
+from pier.errors import Conflict, InvalidArgument
+from pier.linux.mount import Overlay, open_overlay
+from pier.runtime import seccomp
+
+APPARMOR_PROFILE = "docker-default"
+
+
+class Inputs:
+    def __init__(self, parts: Parts, facts: HostFacts) -> None:
+        self._parts = parts
+        self._facts = facts
+
+    async def for_start(
+        self,
+        container: Container,
+        overlay: Overlay,
+        *,
+        netns_path: str | None,
+        mounts: tuple[MountPoint, ...],
+        files: Mapping[str, str],
+    ) -> OciInputs:
+        """Everything `to_oci` needs. netns_path None: the host's namespace."""
+        spec, defaults = container.spec, self._parts.defaults
+        user = await asyncio.to_thread(_user_in, overlay, spec.user, spec.host.group_add)
+        init = spec.host.init if spec.host.init is not None else defaults.init
+        return OciInputs(
+            container_id=container.id,
+            spec=spec,
+            facts=self._facts,
+            user=user,
+            hostname=spec.hostname,
+            namespaces=self._namespaces(container, netns_path),
+            mounts=mounts,
+            files=files,
+            shm=self._shm(container),
+            devices=self._devices(container),
+            block_devices=block_devices(spec.host.resources),
+            cgroups_path=self.cgroups_path(container),
+            seccomp=self._seccomp(container),
+            init=defaults.init_path if init else "",
+            default_ulimits=tuple(defaults.ulimits.values()),
+            no_new_privileges=defaults.no_new_privileges,
+            apparmor_default=APPARMOR_PROFILE if self._facts.apparmor else "",
+        )
+
+    def cgroups_path(self, container: Container) -> str:
+        parent = container.spec.host.resources.cgroup_parent or self._parts.defaults.cgroup_parent
+        return f"/{parent.strip('/')}/{container.id}"
+
+    def joined(self, mode: str, kind: str) -> Container:
+        """The running container that `container:<id>` names. Raises NotFound, Conflict."""
+        other = self._parts.store.get(joined_container(mode) or "")
+        if other.state not in (State.RUNNING, State.PAUSED):
+            raise Conflict(f"cannot join {kind} of a non running container: {other.id}")
+        return other
+
+    def _namespaces(self, container: Container, netns_path: str | None) -> Namespaces:
+        host = container.spec.host
+        return Namespaces(
+            network=HOST if netns_path is None else netns_path,
+            pid=self._joined_or(host.pid_mode, "pid", "PID"),
+            ipc=self._joined_or(host.ipc_mode, "ipc", "IPC"),
+            uts=host_or_private(host.uts_mode),
+            cgroup=cgroup_mode(host, cgroup_version=self._facts.cgroup_version),
+        )
+
+    def _joined_or(self, mode: str, kind: str, words: str) -> str:
+        if not joined_container(mode):
+            return host_or_private(mode)
+        return f"/proc/{self.joined(mode, words).status.pid}/ns/{kind}"
+
+    def _shm(self, container: Container) -> str | None:
+        """See OciInputs.shm."""
+        match container.spec.host.ipc_mode:
+            case "none":
+                return None
+            case "host":
+                return "/dev/shm"  # noqa: S108 -- the host's own, as asked
+            case "shareable":
+                return str(self._parts.shm(container.id))
+            case mode if joined_container(mode):
+                other = self.joined(mode, "IPC")
+                if other.spec.host.ipc_mode == "host":
+                    return "/dev/shm"  # noqa: S108
+                return str(self._parts.shm(other.id))
+            case _:
+                return ""
+
+    def _devices(self, container: Container) -> list[DeviceNode]:
+        asked = device_nodes(container.spec.host.resources.devices)
+        if not container.spec.host.privileged:
+            return asked
+        taken = {node.path for node in asked}
+        return asked + [node for node in host_devices() if node.path not in taken]
+
+    def _seccomp(self, container: Container) -> Mapping[str, object] | None:
+        host, default = container.spec.host, self._parts.defaults.seccomp_profile
+        asked = parse_security_options(host.security_opt).seccomp
+        if host.privileged and not asked:
+            return None
+        profile = asked or (default if default != "builtin" else "")
+        if profile == UNCONFINED:
+            return None
+        held = to_oci.process_capabilities(container.spec, self._facts, privileged=host.privileged)
+        if not profile:
+            return seccomp.default_profile(held, platform.machine())
+        kernel = tuple(int(part) for part in platform.release().split(".")[:2])
+        return seccomp.from_docker_profile(
+            profile, held, platform.machine(), kernel=(kernel[0], kernel[1])
+        )
+
+    async def for_exec(self, container: Container, asked: ExecSpec) -> dict[str, object]:
+        """The OCI process object of an exec. Raises InvalidArgument for an unknown user."""
+        spec, host = container.spec, container.spec.host
+        user = await asyncio.to_thread(self._exec_user, container, asked.user or spec.user)
+        privileged = asked.privileged or host.privileged
+        held = to_oci.process_capabilities(spec, self._facts, privileged=privileged)
+        security = parse_security_options(
+            host.security_opt, no_new_privileges=self._parts.defaults.no_new_privileges
+        )
+        return {
+            "terminal": asked.tty,
+            "user": to_oci.user_to_oci(user),
+            "args": list(asked.cmd),
+            "env": to_oci.environment(
+                (*spec.env, *asked.env), hostname=spec.hostname, tty=asked.tty, home=user.home
+            ),
+            "cwd": asked.working_dir or spec.working_dir or "/",
+            "capabilities": to_oci.capabilities_to_oci(held),
+            "noNewPrivileges": security.no_new_privileges,
+            "oomScoreAdj": to_oci.oom_score_adj(host.oom_score_adj, self._facts),
+        }
+
+    def _exec_user(self, container: Container, user: str) -> ProcessUser:
+        root = os.open(f"/proc/{container.status.pid}/root", os.O_PATH | os.O_CLOEXEC)
+        try:
+            return resolve_user(root, user, container.spec.host.group_add)
+        except UserNotFound as error:
+            raise InvalidArgument(str(error)) from error
+        finally:
+            os.close(root)
+
+
+def _user_in(overlay: Overlay, user: str, groups: tuple[str, ...]) -> ProcessUser:
+    root = open_overlay(overlay)
+    try:
+        return resolve_user(root, user, groups)
+    finally:
+        os.close(root)
