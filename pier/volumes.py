@@ -1,0 +1,382 @@
+"""Volumes: directories with a name that outlive containers. Docker's `local` driver.
+
+    volumes/<name>/         0701, root
+        _data/              what containers see; with options type, device and o: a mount point,
+                            mounted while a container runs that uses it
+
+Who uses a volume is the view `volume_users`, so checking and deleting are one transaction. A
+directory without a row is left alone: it may hold the only copy of somebody's data.
+"""
+
+import asyncio
+import contextlib
+import errno
+import json
+import os
+import re
+import socket
+import sqlite3
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pier.errors import Conflict, Failed, InvalidArgument, NotFound
+from pier.events import Events
+from pier.linux import syscalls
+from pier.linux.mount_options import parse_mount_options
+from pier.linux.trees import remove_tree, tree_size
+from pier.store.database import Database
+
+LOCAL = "local"
+ANONYMOUS_LABEL = "com.docker.volume.anonymous"
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+_LONGEST_NAME = 255
+_REMOVED = ".removed-"
+"""Prefix no volume's name can have."""
+_OPTIONS = frozenset(("type", "device", "o", "size"))
+_NEEDED_WITH = {"device": ("type",), "type": ("device",), "o": ("device", "type")}
+_NETWORK_TYPES = frozenset(("nfs", "nfs4", "cifs"))
+_ADDRESS = re.compile(r"(?<![^,])addr=([^,]+)")
+_PASSWORD = re.compile(r"password=[^,]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    name: str
+    mountpoint: Path
+    driver: str = LOCAL
+    labels: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+    created_ns: int = 0
+    anonymous: bool = False
+
+    @property
+    def needs_mount(self) -> bool:
+        return bool(self.options.get("type") or self.options.get("device"))
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    names: tuple[str, ...]
+    size_bytes: int
+
+
+class NoSuchVolume(NotFound):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"get {name}: no such volume")
+
+
+class NoSuchVolumeDriver(NotFound):
+    def __init__(self, driver: str) -> None:
+        super().__init__(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
+
+
+class InvalidVolume(InvalidArgument):
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+
+
+class VolumeInUse(Conflict):
+    def __init__(self, name: str, containers: list[str]) -> None:
+        super().__init__(f"remove {name}: volume is in use - [{', '.join(containers)}]")
+
+
+class VolumeStillMounted(Conflict):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"remove {name}: something is still mounted on the volume")
+
+
+class MountFailed(Failed):
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"error while mounting volume '{name}': {reason}")
+
+
+class PruneRunning(Conflict):
+    def __init__(self) -> None:
+        super().__init__("a prune operation is already running")
+
+
+class Volumes:
+    """All volumes of a daemon. Used on the event loop's thread; what may block awaits."""
+
+    def __init__(
+        self,
+        database: Database,
+        root: Path,
+        events: Events,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._database = database
+        self._root = root
+        self._events = events
+        self._clock_ns = clock_ns
+        self._active: dict[str, set[str]] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._pruning = False
+
+    def find(self, name: str) -> Volume | None:
+        row = self._database.execute("SELECT * FROM volumes WHERE name = ?", (name,)).fetchone()
+        return None if row is None else self._from_row(row)
+
+    def get(self, name: str) -> Volume:
+        """Raises NoSuchVolume."""
+        volume = self.find(name)
+        if volume is None:
+            raise NoSuchVolume(name)
+        return volume
+
+    def list_(self) -> list[Volume]:
+        rows = self._database.execute("SELECT * FROM volumes ORDER BY name")
+        return [self._from_row(row) for row in rows]
+
+    def users(self, name: str) -> list[str]:
+        """The IDs of the containers, running or not, that have it."""
+        query = "SELECT container FROM volume_users WHERE volume = ? ORDER BY container"
+        return [str(row["container"]) for row in self._database.execute(query, (name,))]
+
+    def sweep(self) -> None:
+        """Delete what removed volumes held; also to be called at the daemon's start. Blocks."""
+        if not self._root.is_dir():
+            return
+        root_fd = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            for path in self._root.glob(f"{_REMOVED}*"):
+                remove_tree(path.name, dir_fd=root_fd)
+        finally:
+            os.close(root_fd)
+
+    async def size(self, name: str) -> int:
+        """Bytes in it, for `system df`."""
+        return await asyncio.to_thread(tree_size, self.get(name).mountpoint)
+
+    def create(
+        self,
+        name: str = "",
+        *,
+        driver: str = LOCAL,
+        options: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> Volume:
+        """The volume `name`, made now or there before; without a name an anonymous one is made.
+
+        An existing volume keeps its options and labels, whatever is asked. Raises InvalidVolume,
+        NoSuchVolumeDriver.
+        """
+        if driver not in ("", LOCAL):
+            raise NoSuchVolumeDriver(driver)
+        if not name:
+            return self.create_anonymous(os.urandom(32).hex(), options=options, labels=labels)
+        if existing := self.find(name):
+            return existing
+        return self._make(name, options or {}, labels or {}, anonymous=False)
+
+    def create_anonymous(
+        self,
+        name: str,
+        *,
+        options: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> Volume:
+        """An anonymous volume under a name the caller made up (64 hexadecimal digits)."""
+        marked = {**(labels or {}), ANONYMOUS_LABEL: ""}
+        return self._make(name, options or {}, marked, anonymous=True)
+
+    async def remove(self, name: str, *, force: bool = False) -> None:
+        """Remove it with its content. Raises NoSuchVolume (not with `force`) and VolumeInUse."""
+        async with self._lock(name):
+            volume = self.find(name)
+            if volume is None:
+                if force:
+                    return
+                raise NoSuchVolume(name)
+            self._check_unused(volume)
+            await asyncio.to_thread(_unmount, volume.mountpoint)
+            self._delete_row(volume)
+            await asyncio.to_thread(self.sweep)
+        self._locks.pop(name, None)
+        self._publish("destroy", volume)
+
+    async def prune(
+        self, *, all_: bool = False, wanted: Callable[[Volume], bool] = lambda _: True
+    ) -> Pruned:
+        """Remove unused volumes that are `wanted`: anonymous ones, or `all_`."""
+        if self._pruning:
+            raise PruneRunning
+        self._pruning = True
+        try:
+            pruned = await self._prune(all_=all_, wanted=wanted)
+        finally:
+            self._pruning = False
+        self._events.publish("volume", "prune", "", {"reclaimed": str(pruned.size_bytes)})
+        return pruned
+
+    async def mount(self, name: str, container_id: str) -> Path:
+        """Make the volume usable for a container that starts, and return its directory.
+
+        To be followed by `unmount`; twice is once. After a restart of the daemon it is called
+        again for every container that still runs.
+        """
+        async with self._lock(name):
+            volume = self.get(name)
+            if volume.needs_mount:
+                await asyncio.to_thread(_mount_once, volume)
+            self._active.setdefault(name, set()).add(container_id)
+            return volume.mountpoint
+
+    async def unmount(self, name: str, container_id: str) -> None:
+        """The container no longer runs; after the last one the volume is unmounted.
+
+        Twice is fine.
+        """
+        async with self._lock(name):
+            users = self._active.get(name, set())
+            users.discard(container_id)
+            volume = self.find(name)
+            if users or volume is None:
+                return
+            self._active.pop(name, None)
+            if volume.needs_mount:
+                await asyncio.to_thread(_unmount, volume.mountpoint)
+
+    def _lock(self, name: str) -> asyncio.Lock:
+        return self._locks.setdefault(name, asyncio.Lock())
+
+    def _make(
+        self, name: str, options: Mapping[str, str], labels: Mapping[str, str], *, anonymous: bool
+    ) -> Volume:
+        check_name(name)
+        check_options(options)
+        directory = self._root / name
+        self._root.mkdir(mode=0o701, parents=True, exist_ok=True)
+        directory.mkdir(mode=0o701, exist_ok=True)
+        directory.chmod(0o701)
+        data = directory / "_data"
+        if not data.exists():
+            data.mkdir()
+            data.chmod(0o755)
+        self._database.execute(
+            "INSERT INTO volumes VALUES (?, ?, ?, ?, ?)",
+            (name, anonymous, json.dumps(dict(labels)), json.dumps(dict(options)),
+             self._clock_ns()),
+        )  # fmt: skip
+        volume = self.get(name)
+        self._publish("create", volume)
+        return volume
+
+    def _delete_row(self, volume: Volume) -> None:
+        """And move its directory aside, so that the name is free for a new volume at once."""
+        with self._database.transaction():
+            self._check_unused(volume)
+            if os.path.ismount(volume.mountpoint):
+                raise VolumeStillMounted(volume.name)
+            self._database.execute("DELETE FROM volumes WHERE name = ?", (volume.name,))
+        directory = self._root / volume.name
+        with contextlib.suppress(FileNotFoundError):
+            directory.rename(self._root / f"{_REMOVED}{os.urandom(8).hex()}")
+
+    def _check_unused(self, volume: Volume) -> None:
+        if users := self.users(volume.name):
+            raise VolumeInUse(volume.name, users)
+
+    async def _prune(self, *, all_: bool, wanted: Callable[[Volume], bool]) -> Pruned:
+        names, size_bytes = [], 0
+        for volume in self.list_():
+            if not (all_ or volume.anonymous) or not wanted(volume) or self.users(volume.name):
+                continue
+            size = 0 if volume.needs_mount else await self.size(volume.name)
+            with contextlib.suppress(Conflict, NotFound):
+                await self.remove(volume.name)
+                names.append(volume.name)
+                size_bytes += size
+        return Pruned(tuple(names), size_bytes)
+
+    def _publish(self, action: str, volume: Volume) -> None:
+        self._events.publish("volume", action, volume.name, {"driver": volume.driver})
+
+    def _from_row(self, row: sqlite3.Row) -> Volume:
+        return Volume(
+            name=row["name"],
+            mountpoint=self._root / row["name"] / "_data",
+            labels=json.loads(row["labels_json"]),
+            options=json.loads(row["options_json"]),
+            created_ns=row["created_ns"],
+            anonymous=bool(row["anonymous"]),
+        )
+
+
+def check_name(name: str) -> None:
+    """Raise InvalidVolume for a name that could not be a directory, or looks like a path."""
+    if len(name) == 1:
+        raise InvalidVolume(
+            f"create {name}: volume name is too short, names should be at least two "
+            "alphanumeric characters"
+        )
+    if not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
+        raise InvalidVolume(
+            f'create {name}: "{name}" includes invalid characters for a local volume name, only '
+            '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, '
+            "use absolute path"
+        )
+
+
+def check_options(options: Mapping[str, str]) -> None:
+    """The local driver's: type, device and o. Raises InvalidVolume."""
+    for option in sorted(options):
+        if option not in _OPTIONS:
+            raise InvalidVolume(f'invalid option: "{option}"')
+    if options.get("size", "0").strip("0"):
+        raise InvalidVolume("quota size requested but no quota support")
+    for option in sorted(options):
+        for needed in _NEEDED_WITH.get(option, ()):
+            if needed not in options:
+                raise InvalidVolume(f'missing required option: "{needed}"')
+
+
+def resolve_addresses(options: str) -> str:
+    """`addr=` of a network file system as a number: the kernel looks no names up. Blocks."""
+
+    def number(match: re.Match[str]) -> str:
+        found = socket.getaddrinfo(match[1], None, type=socket.SOCK_STREAM)
+        return f"addr={found[0][4][0]}"
+
+    return _ADDRESS.sub(number, options)
+
+
+def _mount_once(volume: Volume) -> None:
+    if not os.path.ismount(volume.mountpoint):
+        _mount(volume)
+
+
+def _mount(volume: Volume) -> None:
+    """Mount what the options name on `_data`. Raises MountFailed, never with a password in it."""
+    kind, device = volume.options.get("type", ""), volume.options.get("device", "")
+    text = volume.options.get("o", "")
+    target = str(volume.mountpoint)
+    try:
+        options = parse_mount_options(resolve_addresses(text) if kind in _NETWORK_TYPES else text)
+        syscalls.mount(device, target, kind, options.flags, options.data)
+        if options.flags & syscalls.MS_BIND and options.flags & ~(
+            syscalls.MS_BIND | syscalls.MS_REC
+        ):
+            # The flags of a bind mount take effect by a second call only.
+            syscalls.mount("", target, flags=options.flags | syscalls.MS_REMOUNT)
+        if options.propagation:
+            syscalls.mount("", target, flags=options.propagation)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            _unmount(volume.mountpoint)
+        shown = _PASSWORD.sub("password=********", text)
+        reason = f"failed to mount local volume: mount {device}:{target}, data: {shown}: "
+        raise MountFailed(volume.name, f"{reason}{error.strerror or error}") from error
+
+
+def _unmount(mountpoint: Path) -> None:
+    """Everything mounted on it; nothing there is fine."""
+    while True:
+        try:
+            syscalls.umount2(str(mountpoint), syscalls.MNT_DETACH | syscalls.UMOUNT_NOFOLLOW)
+        except OSError as error:
+            if error.errno in (errno.EINVAL, errno.ENOENT):
+                return
+            raise
