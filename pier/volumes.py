@@ -17,7 +17,7 @@ import re
 import socket
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,7 +59,7 @@ class Volume:
 @dataclass(frozen=True, slots=True)
 class Pruned:
     names: tuple[str, ...]
-    size_bytes: int
+    bytes_reclaimed: int
 
 
 class NoSuchVolume(NotFound):
@@ -146,7 +146,7 @@ class Volumes:
         finally:
             os.close(root_fd)
 
-    async def size(self, name: str) -> int:
+    async def usage(self, name: str) -> int:
         """Bytes in it, for `system df`."""
         return await asyncio.to_thread(tree_size, self.get(name).mountpoint)
 
@@ -198,17 +198,27 @@ class Volumes:
         self._publish("destroy", volume)
 
     async def prune(
-        self, *, all_: bool = False, wanted: Callable[[Volume], bool] = lambda _: True
+        self,
+        *,
+        all_volumes: bool = False,
+        labels: Sequence[str] = (),
+        not_labels: Sequence[str] = (),
     ) -> Pruned:
-        """Remove unused volumes that are `wanted`: anonymous ones, or `all_`."""
+        """Remove unused anonymous volumes, or all unused ones, that have (not) these labels."""
         if self._pruning:
             raise PruneRunning
         self._pruning = True
         try:
-            pruned = await self._prune(all_=all_, wanted=wanted)
+            pruned = await self._prune(
+                volume
+                for volume in self.list_()
+                if (all_volumes or volume.anonymous)
+                and all(_has_label(volume, label) for label in labels)
+                and not any(_has_label(volume, label) for label in not_labels)
+            )
         finally:
             self._pruning = False
-        self._events.publish("volume", "prune", "", {"reclaimed": str(pruned.size_bytes)})
+        self._events.publish("volume", "prune", "", {"reclaimed": str(pruned.bytes_reclaimed)})
         return pruned
 
     async def mount(self, name: str, container_id: str) -> Path:
@@ -279,12 +289,12 @@ class Volumes:
         if users := self.users(volume.name):
             raise VolumeInUse(volume.name, users)
 
-    async def _prune(self, *, all_: bool, wanted: Callable[[Volume], bool]) -> Pruned:
+    async def _prune(self, wanted: Iterable[Volume]) -> Pruned:
         names, size_bytes = [], 0
-        for volume in self.list_():
-            if not (all_ or volume.anonymous) or not wanted(volume) or self.users(volume.name):
+        for volume in wanted:
+            if self.users(volume.name):
                 continue
-            size = 0 if volume.needs_mount else await self.size(volume.name)
+            size = 0 if volume.needs_mount else await self.usage(volume.name)
             with contextlib.suppress(Conflict, NotFound):
                 await self.remove(volume.name)
                 names.append(volume.name)
@@ -303,6 +313,12 @@ class Volumes:
             created_ns=row["created_ns"],
             anonymous=bool(row["anonymous"]),
         )
+
+
+def _has_label(volume: Volume, wanted: str) -> bool:
+    """`wanted` is "key" or "key=value"."""
+    key, equals, value = wanted.partition("=")
+    return key in volume.labels and (not equals or volume.labels[key] == value)
 
 
 def check_name(name: str) -> None:

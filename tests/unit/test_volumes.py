@@ -128,11 +128,11 @@ def test_pruning_spares_the_named_and_the_used(volumes: Volumes, database: Datab
     used, unused = volumes.create(), volumes.create()
     (unused.mountpoint / "file").write_bytes(b"12345")
     use(database, used.name)
-    pruned = asyncio.run(volumes.prune())
+    assert asyncio.run(volumes.prune(labels=("x",))).names == ()
+    pruned = asyncio.run(volumes.prune(not_labels=("x",)))
     assert pruned.names == (unused.name,)
-    assert pruned.size_bytes == 5
-    assert asyncio.run(volumes.prune(all_=True, wanted=lambda v: v.name != "named")).names == ()
-    assert asyncio.run(volumes.prune(all_=True)).names == ("named",)
+    assert pruned.bytes_reclaimed == 5
+    assert asyncio.run(volumes.prune(all_volumes=True)).names == ("named",)
 
 
 @pytest.mark.parametrize(
