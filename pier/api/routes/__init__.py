@@ -1,1 +1,33 @@
-"""The HTTP routes, one module per kind of object."""
+"""The routes, by subject; each module has a ROUTES. The more special ones stand first."""
+
+from pier.api.routes import (
+    archive,
+    attach,
+    build,
+    containers,
+    execs,
+    images,
+    lifecycle,
+    networks,
+    swarm,
+    system,
+    transfer,
+    volumes,
+    watch,
+)
+
+ROUTES = (
+    *system.ROUTES,
+    *archive.ROUTES,
+    *attach.ROUTES,
+    *watch.ROUTES,
+    *lifecycle.ROUTES,
+    *execs.ROUTES,
+    *containers.ROUTES,
+    *transfer.ROUTES,
+    *images.ROUTES,
+    *build.ROUTES,
+    *networks.ROUTES,
+    *volumes.ROUTES,
+    *swarm.ROUTES,
+)

@@ -1,0 +1,68 @@
+"""Credentials as clients send them: base64 JSON in a header. What cannot be read is anonymous."""
+
+from base64 import urlsafe_b64decode
+from collections.abc import Mapping
+
+import msgspec
+
+from pier.api.requests import RegistryAuth
+from pier.api.schema.decode import decode_body
+from pier.errors import InvalidArgument
+
+
+class AuthConfig(msgspec.Struct, rename="lower", kw_only=True):
+    username: str = ""
+    password: str = ""
+    auth: str = ""
+    email: str = ""
+    serveraddress: str = ""
+    identitytoken: str = ""
+    registrytoken: str = ""
+
+
+def to_auth(config: AuthConfig) -> RegistryAuth:
+    """`auth` is "user:password" in base64, for clients that send nothing else."""
+    username, password = config.username, config.password
+    if config.auth and not username:
+        username, _, password = _decoded(config.auth).decode("utf-8", "replace").partition(":")
+    return RegistryAuth(
+        username=username,
+        password=password,
+        server=config.serveraddress,
+        identity_token=config.identitytoken,
+        registry_token=config.registrytoken,
+    )
+
+
+def _decoded(text: str) -> bytes:
+    """base64 in either alphabet, with padding or without; b"" for anything else."""
+    text = text.strip().replace("+", "-").replace("/", "_").rstrip("=")
+    try:
+        return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except ValueError:
+        return b""
+
+
+def registry_auth(headers: Mapping[str, str]) -> RegistryAuth | None:
+    """X-Registry-Auth; None for anonymous."""
+    data = _decoded(headers.get("X-Registry-Auth", ""))
+    if not data:
+        return None
+    try:
+        auth = to_auth(decode_body(data, AuthConfig))
+    except InvalidArgument:
+        return None
+    known = auth.username or auth.identity_token or auth.registry_token
+    return auth if known else None
+
+
+def registry_auths(headers: Mapping[str, str]) -> Mapping[str, RegistryAuth]:
+    """X-Registry-Config: credentials by registry, for a build."""
+    data = _decoded(headers.get("X-Registry-Config", ""))
+    if not data:
+        return {}
+    try:
+        configs = decode_body(data, dict[str, AuthConfig])
+    except InvalidArgument:
+        return {}
+    return {host: to_auth(config) for host, config in configs.items()}

@@ -1,0 +1,156 @@
+"""One client's connection, as it may stop being HTTP: the ground under `pier.api.hijack`.
+
+A `Connection` stands between asyncio's transport and aiohttp's protocol and passes everything
+on. Only when an attach or exec start arrives does it act: it stops reading at the end of that
+request, at once, so that what the client sends next (stdin, or the half-close that ends it) is
+neither parsed as a further request nor lost, but stays in the socket for whoever takes it over.
+aiohttp alone cannot do this: its parser knows no upgrade but websocket's, and its server closes
+a half-closed connection.
+
+    idle -> busy (a request is with aiohttp) -> idle ...
+         -> held (the same, and nothing more is read; `early` is what came too soon)
+            -> released -> idle            the answer was plain HTTP after all
+            -> taken                       the connection belongs to a container now
+"""
+
+import asyncio
+import re
+import socket
+from collections.abc import Callable
+from enum import Enum, auto
+
+_LONGEST_HEAD = 64 * 1024
+_HIJACKED = re.compile(
+    rb"POST (?:/v[0-9.]+)?/(?:containers/[^ ?]+/attach|exec/[^ ?]+/start)(?:\?[^ ]*)? HTTP/1\.1\r\n"
+)
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*\r\n", re.IGNORECASE)
+_CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
+_END = b"\r\n\r\n"
+
+
+class Phase(Enum):
+    IDLE = auto()
+    BUSY = auto()
+    HELD = auto()
+    TAKEN = auto()
+
+
+def request_length(data: bytes) -> int | None:
+    """Bytes of the hijacking request at the start of `data`; 0: not yet known; None: it is none."""
+    if not data.startswith(b"POST "[: len(data)]):
+        return None
+    end = data.find(_END)
+    if end < 0:
+        return 0 if len(data) < _LONGEST_HEAD else None
+    head = data[: end + len(_END)]
+    if not _HIJACKED.match(head) or _CHUNKED.search(head):
+        return None
+    length = _LENGTH.search(head)
+    return len(head) + (int(length[1]) if length else 0)
+
+
+class Connection(asyncio.Protocol):
+    """The protocol given to asyncio; `inner` is aiohttp's."""
+
+    def __init__(self, inner: asyncio.Protocol) -> None:
+        self._inner = inner
+        self._phase = Phase.IDLE
+        self._early = b""
+        self._pending = b""
+        self._on_lost: set[Callable[[], object]] = set()
+        self.writable = asyncio.Event()
+        self.writable.set()
+        self.sink: Callable[[bytes], None] | None = None
+        """Who gets the bytes of a taken TLS connection; b"" is the end."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:  # type: ignore[explicit-override]  # typing.override: 3.12
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self._inner.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:  # type: ignore[explicit-override]  # typing.override: 3.12
+        match self._phase:
+            case Phase.IDLE:
+                self._begin(self._pending + data)
+            case Phase.BUSY:
+                self._inner.data_received(data)
+            case Phase.HELD:
+                self._early += data
+            case Phase.TAKEN:
+                if self.sink:
+                    self.sink(data)
+
+    def _begin(self, data: bytes) -> None:
+        """A request starts here, as far as `data` goes."""
+        length = request_length(data)
+        if length is None:
+            self._phase, self._pending = Phase.BUSY, b""
+            self._inner.data_received(data)
+        elif length == 0 or len(data) < length:
+            self._pending = data
+        else:
+            self._phase, self._pending, self._early = Phase.HELD, b"", data[length:]
+            self.transport.pause_reading()
+            self._inner.data_received(data[:length])
+
+    def eof_received(self) -> bool | None:  # type: ignore[explicit-override]  # typing.override: 3.12
+        if self._phase is Phase.TAKEN and self.sink:
+            self.sink(b"")
+            return True
+        return self._inner.eof_received()
+
+    def pause_writing(self) -> None:  # type: ignore[explicit-override]  # typing.override: 3.12
+        self.writable.clear()
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:  # type: ignore[explicit-override]  # typing.override: 3.12
+        self.writable.set()
+        self._inner.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # type: ignore[explicit-override]  # typing.override: 3.12
+        self.writable.set()
+        if self.sink:
+            self.sink(b"")
+        self._inner.connection_lost(exc)
+        for callback in tuple(self._on_lost):
+            callback()
+
+    def finish_request(self) -> None:
+        """The handler is done; called by the application after every request."""
+        if self._phase is Phase.BUSY:
+            self._phase = Phase.IDLE
+        elif self._phase is Phase.HELD:
+            self._release()
+
+    def _release(self) -> None:
+        early, self._early, self._phase = self._early, b"", Phase.IDLE
+        if self.transport.is_closing():
+            return
+        self.transport.resume_reading()
+        if early:
+            self.data_received(early)
+
+    def take(self) -> bytes:
+        """HTTP ends here. Returns the bytes that came after the request; reading is paused."""
+        if self._phase is not Phase.HELD and not self.transport.is_closing():
+            self.transport.pause_reading()
+        self._phase = Phase.TAKEN
+        early, self._early = self._early, b""
+        return early
+
+    def detach(self) -> socket.socket:
+        """The connection's socket, now the caller's; asyncio forgets it, the client sees nothing.
+
+        Closing the transport closes only its own descriptor: no shutdown(2) is sent. Not for TLS.
+        """
+        sock: socket.socket = self.transport.get_extra_info("socket").dup()
+        sock.setblocking(False)
+        self.transport.close()
+        return sock
+
+    def when_lost(self, callback: Callable[[], object]) -> None:
+        """Call `callback` when the client has gone. Undo with `forget`."""
+        self._on_lost.add(callback)
+
+    def forget(self, callback: Callable[[], object]) -> None:
+        self._on_lost.discard(callback)

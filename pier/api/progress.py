@@ -1,0 +1,39 @@
+"""Streaming the steps of a pull, push, load or build to the client.
+
+An error before the first step is an HTTP status; after it, a message in the stream, and the
+status stays 200. So the first step is waited for before the answer begins.
+"""
+
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from pier.api import answers
+from pier.api.requests import ProgressEvent
+from pier.api.schema.progress import message_json
+from pier.errors import PierError
+
+_SEPARATOR = b"\r\n"
+
+
+async def send_progress(
+    request: web.Request, steps: AsyncIterator[ProgressEvent], *, quiet: bool = False
+) -> web.StreamResponse:
+    """Stream `steps`; `quiet` leaves out what is for people only. Stopped if the client leaves."""
+    async with answers.while_connected(request):
+        first = await anext(steps, None)
+        response = await answers.open_stream(request, answers.JSON)
+        if first is not None:
+            await _send(response, first)
+            try:
+                async for step in steps:
+                    if not quiet or step.stream or step.error or step.aux:
+                        await _send(response, step)
+            except PierError as error:
+                await _send(response, ProgressEvent(error=str(error)))
+        await response.write_eof()
+    return response
+
+
+async def _send(response: web.StreamResponse, step: ProgressEvent) -> None:
+    await response.write(answers.encode(message_json(step)) + _SEPARATOR)

@@ -1,0 +1,68 @@
+"""A container's file system from outside: `docker cp` and export."""
+
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from pier.api import answers
+from pier.api.call import Call
+from pier.api.dispatch import Route
+from pier.api.schema.archive import stat_header
+from pier.containers.requests import PathStat
+from pier.errors import InvalidArgument
+
+TAR = "application/x-tar"
+_STAT = "X-Docker-Container-Path-Stat"
+_CHUNK = 256 * 1024
+
+
+class NoPath(InvalidArgument):
+    def __init__(self) -> None:
+        super().__init__("bad parameter: 'path' cannot be empty")
+
+
+def _path(call: Call) -> str:
+    call.engine.containers.get(call.name)
+    if path := call.text("path"):
+        return path
+    raise NoPath
+
+
+def body_chunks(call: Call) -> AsyncIterator[bytes]:
+    """The request's body as it comes; it may be endless."""
+    return call.request.content.iter_chunked(_CHUNK)
+
+
+async def stat(call: Call) -> web.StreamResponse:
+    found: PathStat = await call.engine.containers.archive_stat(call.name, _path(call))
+    return answers.empty(200, {_STAT: stat_header(found)})
+
+
+async def get(call: Call) -> web.StreamResponse:
+    found, chunks = await call.engine.containers.archive_get(call.name, _path(call))
+    headers = {_STAT: stat_header(found)}
+    return await answers.send_bytes(call.request, TAR, chunks, headers)
+
+
+async def put(call: Call) -> web.StreamResponse:
+    await call.engine.containers.archive_put(
+        call.name,
+        _path(call),
+        body_chunks(call),
+        no_overwrite_dir_non_dir=call.flag("noOverwriteDirNonDir"),
+        copy_uid_gid=call.flag("copyUIDGID"),
+    )
+    return answers.empty(200)
+
+
+async def export(call: Call) -> web.StreamResponse:
+    chunks = await call.engine.containers.export(call.name)
+    return await answers.send_bytes(call.request, "application/octet-stream", chunks)
+
+
+ROUTES = (
+    Route("HEAD", "/containers/{name}/archive", stat),
+    Route("GET", "/containers/{name}/archive", get),
+    Route("PUT", "/containers/{name}/archive", put),
+    Route("GET", "/containers/{name}/export", export),
+)

@@ -1,0 +1,118 @@
+"""Networks: list, inspect, create, remove, connect, disconnect, prune."""
+
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from pier.api import answers
+from pier.api.call import Call, settled
+from pier.api.dispatch import Route
+from pier.api.schema.endpoints import to_endpoint
+from pier.api.schema.filters import Filters, InvalidFilter
+from pier.api.schema.networks import (
+    ConnectBody,
+    CreateBody,
+    DisconnectBody,
+    NetworkJson,
+    endpoint_resources,
+    network_json,
+    to_network,
+)
+from pier.api.schema.prune import prune_labels, prune_until
+from pier.networks.model import Network
+
+_FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
+
+
+async def list_networks(call: Call) -> web.StreamResponse:
+    filters = call.filters(_FILTERS)
+    for value in filters.get("type"):
+        if value not in ("builtin", "custom"):
+            raise InvalidFilter(f"type={value}")
+    networks: Sequence[Network] = await settled(call.engine.networks.list_())
+    found = [network for network in networks if _matches(call, network, filters)]
+    if call.version.at_least(28):
+        return answers.json([network_json(network) for network in found])
+    return answers.json([_inspect_json(call, network) for network in found])
+
+
+def _matches(call: Call, network: Network, filters: Filters) -> bool:
+    kind = "builtin" if network.predefined else "custom"
+    if "dangling" in filters:
+        dangling = not network.predefined and not _inspect_json(call, network).containers
+        if dangling != filters.flag("dangling", default=False):
+            return False
+    return (
+        filters.matches("name", network.name)
+        and filters.matches("id", network.id)
+        and filters.exact("driver", network.driver)
+        and filters.exact("scope", network.spec.scope)
+        and filters.exact("type", kind)
+        and filters.labels(network.spec.labels)
+    )
+
+
+def _inspect_json(call: Call, network: Network) -> NetworkJson:
+    """With the running containers that are on it."""
+    containers = call.engine.containers.list_()
+    endpoints = [
+        endpoint
+        for container in containers
+        if container.state.active
+        for endpoint in call.engine.networks.endpoints(container.id)
+        if endpoint.network.id == network.id
+    ]
+    json = network_json(network)
+    json.containers = endpoint_resources(endpoints, {item.id: item.name for item in containers})
+    return json
+
+
+async def inspect(call: Call) -> web.StreamResponse:
+    network: Network = await settled(call.engine.networks.get(call.name))
+    return answers.json(_inspect_json(call, network))
+
+
+async def create(call: Call) -> web.StreamResponse:
+    body = await call.body(CreateBody)
+    network = await call.engine.networks.create(to_network(body, call.version))
+    return answers.json({"Id": network.id, "Warning": ""}, 201)
+
+
+async def remove(call: Call) -> web.StreamResponse:
+    await call.engine.networks.remove(call.name)
+    return answers.empty()
+
+
+async def connect(call: Call) -> web.StreamResponse:
+    """By way of the containers: what they ask of networks is theirs to remember."""
+    body = await call.body(ConnectBody)
+    endpoint = to_endpoint(body.endpoint_config)
+    await call.engine.containers.connect(body.container, call.name, endpoint)
+    return answers.empty(200)
+
+
+async def disconnect(call: Call) -> web.StreamResponse:
+    body = await call.body(DisconnectBody)
+    await call.engine.containers.disconnect(body.container, call.name, force=body.force)
+    return answers.empty(200)
+
+
+async def prune(call: Call) -> web.StreamResponse:
+    filters = call.filters(("until", "label", "label!"))
+    names = await settled(
+        call.engine.networks.prune(
+            until_ns=prune_until(filters, call.now_ns), **prune_labels(filters)
+        )
+    )
+    return answers.json({"NetworksDeleted": list(names) or None})
+
+
+ROUTES = (
+    Route("GET", "/networks", list_networks),
+    Route("POST", "/networks/create", create),
+    Route("POST", "/networks/prune", prune),
+    Route("POST", "/networks/{name}/connect", connect),
+    Route("POST", "/networks/{name}/disconnect", disconnect),
+    Route("GET", "/networks/{name}", inspect),
+    Route("DELETE", "/networks/{name}", remove),
+)

@@ -1,0 +1,162 @@
+"""Images on their way: pull, push, import, load, save; and what a registry says."""
+
+from collections.abc import AsyncIterator
+
+import msgspec
+from aiohttp import web
+
+from pier.api import answers
+from pier.api.auth import AuthConfig, registry_auth, to_auth
+from pier.api.call import Call, settled
+from pier.api.dispatch import Route
+from pier.api.progress import send_progress
+from pier.api.requests import ProgressEvent
+from pier.api.routes.archive import TAR, body_chunks
+from pier.errors import Forbidden, InvalidArgument, NotSupported
+from pier.images.model import Image
+from pier.oci.reference import parse_reference
+
+
+class ScratchIsReserved(Forbidden):
+    def __init__(self) -> None:
+        super().__init__("'scratch' is a reserved name")
+
+
+async def create(call: Call) -> web.StreamResponse:
+    """A pull if `fromImage` is given, else an import."""
+    if source := call.text("fromImage"):
+        return await _pull(call, source.strip())
+    return await _import(call)
+
+
+async def _pull(call: Call, name: str) -> web.StreamResponse:
+    reference, all_tags = pull_reference(name, call.text("tag"))
+    if parse_reference(reference).path == "library/scratch":
+        raise ScratchIsReserved
+    steps = call.part("puller", "docker pull").pull(
+        reference,
+        platform=call.text("platform"),
+        auth=registry_auth(call.request.headers),
+        all_tags=all_tags,
+    )
+    return await send_progress(call.request, steps)
+
+
+def pull_reference(name: str, tag: str) -> tuple[str, bool]:
+    """The reference to pull, and whether all its tags are meant: neither tag nor digest given."""
+    if tag:
+        return (f"{name}@{tag}" if ":" in tag else f"{name}:{tag}"), False
+    reference = parse_reference(name.removesuffix(":"))
+    return str(reference), not (reference.tag or reference.digest)
+
+
+async def _import(call: Call) -> web.StreamResponse:
+    if call.text("fromSrc") != "-":
+        raise NotSupported("importing from a URL is not supported by Pier yet; send the archive")
+    repository, tag = call.text("repo"), call.text("tag")
+    reference = f"{repository}:{tag}" if repository and tag else repository
+    if reference:
+        parse_reference(reference)
+
+    async def steps() -> AsyncIterator[ProgressEvent]:
+        image: Image = await settled(
+            call.engine.images.import_(
+                body_chunks(call),
+                reference=reference,
+                message=call.text("message"),
+                changes=call.texts("changes"),
+                platform=call.text("platform"),
+            )
+        )
+        yield ProgressEvent(status=image.id)
+
+    return await send_progress(call.request, steps())
+
+
+async def push(call: Call) -> web.StreamResponse:
+    await settled(call.engine.images.list_())
+    steps = call.part("pusher", "docker push").push(
+        call.name,
+        tag=call.text("tag"),
+        platform=call.text("platform"),
+        auth=registry_auth(call.request.headers),
+    )
+    return await send_progress(call.request, steps)
+
+
+async def load(call: Call) -> web.StreamResponse:
+    events = await settled(call.engine.images.load(body_chunks(call)))
+
+    async def steps() -> AsyncIterator[ProgressEvent]:
+        async for event in events:
+            yield ProgressEvent(
+                stream=event.stream,
+                status=event.status,
+                id=event.id,
+                current=event.current,
+                total=event.total,
+            )
+
+    return await send_progress(call.request, steps(), quiet=call.flag("quiet", default=True))
+
+
+async def save(call: Call) -> web.StreamResponse:
+    names = (call.name,) if "name" in call.path else _names(call)
+    for name in names:
+        await settled(call.engine.images.get(name))
+    chunks = await settled(call.engine.images.save(names))
+    return await answers.send_bytes(call.request, TAR, chunks)
+
+
+def _names(call: Call) -> tuple[str, ...]:
+    names = tuple(name for text in call.texts("names") for name in text.split(",") if name)
+    if not names:
+        raise InvalidArgument("no images specified")
+    return names
+
+
+async def search(call: Call) -> web.StreamResponse:
+    if not call.text("term"):
+        raise InvalidArgument("missing 'term' parameter")
+    call.filters(("is-official", "is-automated", "stars"))
+    found = await call.part("searcher", "docker search").search(
+        call.text("term"), limit=call.number("limit", 25)
+    )
+    return answers.json(found)
+
+
+async def distribution(call: Call) -> web.StreamResponse:
+    reference = parse_reference(call.name)
+    found = await call.part("registry", "asking a registry").distribution(
+        str(reference.tagged()), auth=registry_auth(call.request.headers)
+    )
+    descriptor = {
+        "mediaType": found.media_type,
+        "digest": found.digest,
+        "size": found.size,
+    }
+    platforms = [
+        {key: value for key, value in msgspec.structs.asdict(item).items() if value}
+        if isinstance(item, msgspec.Struct)
+        else {"architecture": item.architecture, "os": item.os}
+        for item in found.platforms
+    ]
+    return answers.json({"Descriptor": descriptor, "Platforms": platforms})
+
+
+async def login(call: Call) -> web.StreamResponse:
+    auth = to_auth(await call.body(AuthConfig))
+    token = await call.part("registry", "docker login").login(auth)
+    return answers.json({"Status": "Login Succeeded", "IdentityToken": token or ""})
+
+
+ROUTES = (
+    Route("POST", "/images/create", create),
+    Route("POST", "/images/load", load),
+    Route("GET", "/images/get", save),
+    Route("GET", "/images/search", search),
+    Route("GET", "/images/{name}/get", save),
+    Route("POST", "/images/{name}/push", push),
+    Route("GET", "/distribution/{name}/json", distribution),
+    Route("POST", "/auth", login),
+)

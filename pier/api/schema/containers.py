@@ -1,0 +1,377 @@
+"""Containers as inspect and ps show them. Pure.
+
+A `View` brings together what the answer needs and the container's record does not hold; the
+routes collect it from the engine's parts.
+"""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
+
+import msgspec
+from msgspec import UNSET, UnsetType, field
+
+from pier.api.schema.config import ContainerConfig, from_spec
+from pier.api.schema.endpoints import EndpointSettings
+from pier.api.schema.host import HostConfig, PortBindingJson, from_host
+from pier.api.schema.mounts import MountPointJson, from_mount_point
+from pier.api.schema.words import rfc3339, state_text
+from pier.api.versions import ApiVersion
+from pier.containers.model import Container, Health
+from pier.containers.state import State
+
+_NO_TIME = "0001-01-01T00:00:00Z"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Port:
+    """A published port; host_port 0: exposed only."""
+
+    port: int
+    protocol: str
+    host_ip: str = ""
+    host_port: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graph:
+    """Where the root file system's layers are, for `GraphDriver`."""
+
+    data: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    container: Container
+    endpoints: Mapping[str, EndpointSettings] = dataclass_field(default_factory=dict)
+    ports: Sequence[Port] = ()
+    image_name: str = ""
+    """What ps shows: the name asked for, or the image's ID if that name means another by now."""
+    directory: str = ""
+    """Of the container's own files: hosts, hostname, resolv.conf, log."""
+    exec_ids: Sequence[str] = ()
+    graph: Graph | None = None
+    size_rw: int | None = None
+    size_root_fs: int | None = None
+    default_runtime: str = "runc"
+    sandbox_path: str = ""
+
+
+class HealthLogJson(msgspec.Struct, rename="pascal"):
+    start: str
+    end: str
+    exit_code: int
+    output: str
+
+
+class HealthJson(msgspec.Struct, rename="pascal"):
+    status: str
+    failing_streak: int
+    log: list[HealthLogJson]
+
+
+class StateJson(msgspec.Struct, rename="pascal", kw_only=True):
+    status: str
+    running: bool
+    paused: bool
+    restarting: bool
+    oom_killed: bool = field(name="OOMKilled")
+    dead: bool
+    pid: int
+    exit_code: int
+    error: str
+    started_at: str
+    finished_at: str
+    health: HealthJson | UnsetType = UNSET
+
+
+class GraphDriverJson(msgspec.Struct, rename="pascal"):
+    data: dict[str, str]
+    name: str
+
+
+class NetworkSettingsJson(msgspec.Struct, rename="pascal", kw_only=True):
+    """The fields after `networks` repeat the default bridge's endpoint for clients before 1.52."""
+
+    bridge: str | UnsetType = UNSET
+    sandbox_id: str = field(default="", name="SandboxID")
+    sandbox_key: str = ""
+    ports: dict[str, list[PortBindingJson] | None] = {}
+    hairpin_mode: bool | UnsetType = UNSET
+    link_local_ipv6_address: str | UnsetType = field(default=UNSET, name="LinkLocalIPv6Address")
+    link_local_ipv6_prefix_len: int | UnsetType = field(
+        default=UNSET, name="LinkLocalIPv6PrefixLen"
+    )
+    secondary_ip_addresses: UnsetType | None = field(default=UNSET, name="SecondaryIPAddresses")
+    secondary_ipv6_addresses: UnsetType | None = field(default=UNSET, name="SecondaryIPv6Addresses")
+    endpoint_id: str | UnsetType = field(default=UNSET, name="EndpointID")
+    gateway: str | UnsetType = UNSET
+    global_ipv6_address: str | UnsetType = field(default=UNSET, name="GlobalIPv6Address")
+    global_ipv6_prefix_len: int | UnsetType = field(default=UNSET, name="GlobalIPv6PrefixLen")
+    ip_address: str | UnsetType = field(default=UNSET, name="IPAddress")
+    ip_prefix_len: int | UnsetType = field(default=UNSET, name="IPPrefixLen")
+    ipv6_gateway: str | UnsetType = field(default=UNSET, name="IPv6Gateway")
+    mac_address: str | UnsetType = UNSET
+    networks: dict[str, EndpointSettings] = {}
+
+
+class InspectJson(msgspec.Struct, rename="pascal", kw_only=True):
+    id: str
+    created: str
+    path: str
+    args: list[str]
+    state: StateJson
+    image: str
+    resolv_conf_path: str
+    hostname_path: str
+    hosts_path: str
+    log_path: str
+    name: str
+    restart_count: int
+    driver: str = "overlay2"
+    platform: str = "linux"
+    mount_label: str = ""
+    process_label: str = ""
+    app_armor_profile: str = ""
+    exec_ids: list[str] | None = field(default=None, name="ExecIDs")
+    host_config: HostConfig
+    graph_driver: GraphDriverJson | UnsetType = UNSET
+    size_rw: int | UnsetType = UNSET
+    size_root_fs: int | UnsetType = UNSET
+    mounts: list[MountPointJson]
+    config: ContainerConfig
+    network_settings: NetworkSettingsJson
+
+
+class PortJson(msgspec.Struct, rename="pascal", kw_only=True):
+    ip: str | UnsetType = field(default=UNSET, name="IP")
+    private_port: int
+    public_port: int | UnsetType = UNSET
+    type: str
+
+
+class SummaryHostConfig(msgspec.Struct, rename="pascal"):
+    network_mode: str
+    annotations: dict[str, str] | UnsetType = UNSET
+
+
+class SummaryNetworks(msgspec.Struct, rename="pascal"):
+    networks: dict[str, EndpointSettings]
+
+
+class SummaryHealth(msgspec.Struct, rename="pascal"):
+    status: str
+    failing_streak: int
+
+
+class SummaryJson(msgspec.Struct, rename="pascal", kw_only=True):
+    id: str
+    names: list[str]
+    image: str
+    image_id: str = field(name="ImageID")
+    command: str
+    created: int
+    ports: list[PortJson]
+    size_rw: int | UnsetType = UNSET
+    size_root_fs: int | UnsetType = UNSET
+    labels: dict[str, str]
+    state: str
+    status: str
+    host_config: SummaryHostConfig
+    health: SummaryHealth | UnsetType = UNSET
+    network_settings: SummaryNetworks
+    mounts: list[MountPointJson]
+
+
+def _time(time_ns: int) -> str:
+    return rfc3339(time_ns) if time_ns else _NO_TIME
+
+
+def state_json(container: Container) -> StateJson:
+    state, status = container.state, container.status
+    return StateJson(
+        status=state.value,
+        running=state.active,
+        paused=state is State.PAUSED,
+        restarting=state is State.RESTARTING,
+        oom_killed=status.oom_killed,
+        dead=state is State.DEAD,
+        pid=status.pid if state in (State.RUNNING, State.PAUSED) else 0,
+        exit_code=status.exit_code,
+        error=status.error,
+        started_at=_time(status.started_ns),
+        finished_at=_time(status.finished_ns),
+        health=UNSET if status.health is None else _health_json(status.health),
+    )
+
+
+def _health_json(health: Health) -> HealthJson:
+    return HealthJson(
+        health.status,
+        health.failing_streak,
+        [
+            HealthLogJson(
+                _time(probe.started_ns), _time(probe.ended_ns), probe.exit_code, probe.output
+            )
+            for probe in health.log
+        ],
+    )
+
+
+def inspect_json(view: View, version: ApiVersion) -> InspectJson:
+    container = view.container
+    spec, words = container.spec, container.path_and_args
+    host = from_host(spec.host)
+    host.runtime = host.runtime or view.default_runtime
+    return InspectJson(
+        id=container.id,
+        created=_time(container.created_ns),
+        path=words[0] if words else "",
+        args=list(words[1:]),
+        state=state_json(container),
+        image=container.image_id,
+        resolv_conf_path=_file(view, "resolv.conf"),
+        hostname_path=_file(view, "hostname"),
+        hosts_path=_file(view, "hosts"),
+        log_path=_log_path(view),
+        name=f"/{container.name}",
+        restart_count=container.status.restart_count,
+        exec_ids=list(view.exec_ids) or None,
+        host_config=host,
+        graph_driver=UNSET if view.graph is None else _graph(view.graph),
+        size_rw=UNSET if view.size_rw is None else view.size_rw,
+        size_root_fs=UNSET if view.size_root_fs is None else view.size_root_fs,
+        mounts=[from_mount_point(mount) for mount in container.mounts],
+        config=from_spec(spec),
+        network_settings=_network_settings(view, version),
+    )
+
+
+def _graph(graph: Graph) -> GraphDriverJson:
+    return GraphDriverJson(dict(graph.data), "overlay2")
+
+
+def _file(view: View, name: str) -> str:
+    return f"{view.directory}/{name}" if view.directory else ""
+
+
+def _log_path(view: View) -> str:
+    if view.container.spec.host.log.driver not in ("", "json-file"):
+        return ""
+    return _file(view, f"{view.container.id}-json.log")
+
+
+def _network_settings(view: View, version: ApiVersion) -> NetworkSettingsJson:
+    settings = NetworkSettingsJson(
+        sandbox_id=view.container.id if view.sandbox_path else "",
+        sandbox_key=view.sandbox_path,
+        ports=_port_map(view),
+        networks=_shaped_endpoints(view, version),
+    )
+    if not version.at_least(52):
+        _fill_legacy(settings, view.endpoints.get("bridge", EndpointSettings()))
+    return settings
+
+
+def _shaped_endpoints(view: View, version: ApiVersion) -> dict[str, EndpointSettings]:
+    """Before 1.45 the short ID was among the aliases of a network with names."""
+    endpoints = dict(view.endpoints)
+    if version.at_least(45):
+        return endpoints
+    for name, endpoint in endpoints.items():
+        if name not in ("bridge", "host", "none"):
+            aliases = [*(endpoint.aliases or ()), view.container.short_id]
+            endpoints[name] = msgspec.structs.replace(endpoint, aliases=aliases)
+    return endpoints
+
+
+def _fill_legacy(settings: NetworkSettingsJson, endpoint: EndpointSettings) -> None:
+    settings.bridge = ""
+    settings.hairpin_mode = False
+    settings.link_local_ipv6_address = ""
+    settings.link_local_ipv6_prefix_len = 0
+    settings.secondary_ip_addresses = None
+    settings.secondary_ipv6_addresses = None
+    settings.endpoint_id = endpoint.endpoint_id
+    settings.gateway = endpoint.gateway
+    settings.global_ipv6_address = endpoint.global_ipv6_address
+    settings.global_ipv6_prefix_len = endpoint.global_ipv6_prefix_len
+    settings.ip_address = endpoint.ip_address
+    settings.ip_prefix_len = endpoint.ip_prefix_len
+    settings.ipv6_gateway = endpoint.ipv6_gateway
+    settings.mac_address = endpoint.mac_address
+
+
+def _port_map(view: View) -> dict[str, list[PortBindingJson] | None]:
+    """Only while there is a process: exposed ports are null, published ones a list."""
+    if not view.container.state.active:
+        return {}
+    ports: dict[str, list[PortBindingJson] | None] = {}
+    for port in view.ports:
+        if port.host_port:
+            items = ports.setdefault(f"{port.port}/{port.protocol}", [])
+            assert items is not None
+            items.append(PortBindingJson(port.host_ip, str(port.host_port)))
+    for exposed in view.container.spec.exposed_ports:
+        ports.setdefault(exposed, None)
+    return ports
+
+
+def summary_json(view: View, version: ApiVersion, now_ns: int) -> SummaryJson:
+    container = view.container
+    host, health = container.spec.host, container.status.health
+    summary = SummaryJson(
+        id=container.id,
+        names=[f"/{container.name}"],
+        image=view.image_name or container.spec.image,
+        image_id=container.image_id,
+        command=_command(container.path_and_args),
+        created=container.created_ns // 1_000_000_000,
+        ports=port_list(view),
+        labels=dict(container.spec.labels),
+        state=container.state.value,
+        status=state_text(container, now_ns),
+        host_config=SummaryHostConfig(
+            "bridge" if host.network_mode == "default" else host.network_mode
+        ),
+        network_settings=SummaryNetworks(_shaped_endpoints(view, version)),
+        mounts=[from_mount_point(mount) for mount in container.mounts],
+        size_rw=view.size_rw or UNSET,
+        size_root_fs=UNSET if view.size_root_fs is None else view.size_root_fs,
+    )
+    if version.at_least(46) and host.annotations:
+        summary.host_config.annotations = dict(host.annotations)
+    if version.at_least(52) and health is not None:
+        summary.health = SummaryHealth(health.status, health.failing_streak)
+    return summary
+
+
+def _command(words: Sequence[str]) -> str:
+    return " ".join([*words[:1], *(_quoted(word) for word in words[1:])])
+
+
+def _quoted(word: str) -> str:
+    """Docker quotes an argument only if it holds a space."""
+    return shlex.quote(word) if " " in word else word
+
+
+def port_list(view: View) -> list[PortJson]:
+    """Published ports, and those exposed only, while there is a process."""
+    if not view.container.state.active:
+        return []
+    ports = [
+        PortJson(
+            ip=port.host_ip or UNSET,
+            private_port=port.port,
+            public_port=port.host_port or UNSET,
+            type=port.protocol,
+        )
+        for port in view.ports
+    ]
+    published = {f"{port.port}/{port.protocol}" for port in view.ports}
+    for exposed in view.container.spec.exposed_ports:
+        if exposed not in published:
+            number, _, protocol = exposed.partition("/")
+            ports.append(PortJson(private_port=int(number), type=protocol))
+    return sorted(ports, key=lambda port: (port.private_port, port.type, str(port.ip)))

@@ -1,0 +1,64 @@
+"""Docker's stream framing, as bytes: stdcopy frames and the header blocks of hijacked connections.
+
+Pure. A multiplexed stream is a row of frames `[stream, 0, 0, 0][length, big-endian][payload]`;
+a terminal's stream is raw, without frames.
+"""
+
+from collections.abc import Iterator
+from struct import Struct
+
+STDIN, STDOUT, STDERR, SYSTEM_ERROR = range(4)
+STREAM_NUMBERS = {"stdin": STDIN, "stdout": STDOUT, "stderr": STDERR}
+
+RAW = "application/vnd.docker.raw-stream"
+MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
+
+_HEADER = Struct(">B3xL")
+HEADER_SIZE = _HEADER.size
+
+
+def frame(stream: int, payload: bytes) -> bytes:
+    """One stdcopy frame. The payload must be shorter than 4 GiB."""
+    return _HEADER.pack(stream, len(payload)) + payload
+
+
+class Deframer:
+    """Splits a multiplexed stream, however it was cut on its way, into (stream, payload)."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        self._buffer += data
+        while len(self._buffer) >= HEADER_SIZE:
+            stream, length = _HEADER.unpack_from(self._buffer)
+            end = HEADER_SIZE + length
+            if len(self._buffer) < end:
+                return
+            payload = bytes(self._buffer[HEADER_SIZE:end])
+            del self._buffer[:end]
+            yield stream, payload
+
+
+def upgraded_head(media_type: str) -> bytes:
+    """The answer to a request with `Upgrade: tcp`."""
+    return (
+        f"HTTP/1.1 101 UPGRADED\r\nContent-Type: {media_type}\r\n"
+        "Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+    ).encode()
+
+
+def plain_head() -> bytes:
+    """The answer without `Upgrade`: docker-py's way; the connection is two-way all the same."""
+    return f"HTTP/1.1 200 OK\r\nContent-Type: {RAW}\r\n\r\n".encode()
+
+
+def error_head(status: int, reason: str) -> bytes:
+    """The answer of a failed attach: Docker has taken the connection over by then."""
+    return f"HTTP/1.1 {status} {reason}\r\nContent-Type: {RAW}\r\n\r\n".encode()
+
+
+def error_text(message: str, *, mux: bool) -> bytes:
+    """What a failure after the upgrade looks like in the stream."""
+    text = f"{message}\r\n".encode()
+    return frame(STDERR, text) if mux else text

@@ -1,0 +1,153 @@
+"""`docker system df`: how much each kind of object takes, and how much of it nobody needs.
+
+Sizes are looked up in threads: they walk directories.
+"""
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+
+import msgspec
+
+from pier.api.call import Call, settled
+from pier.api.routes.volumes import to_json, used_volumes
+from pier.api.schema.containers import summary_json
+from pier.api.schema.images import summary_json as image_json
+from pier.api.schema.system import BuildCacheJson, UsageJson
+from pier.api.schema.volumes import UsageJson as VolumeUsage
+from pier.api.schema.words import rfc3339
+from pier.api.views import Views, sizes
+from pier.images.model import Image
+
+_FIELDS = {"image": "Images", "container": "Containers", "volume": "Volumes"}
+
+
+class Part(msgspec.Struct, kw_only=True):
+    """One kind of object: every item, and the sums."""
+
+    items: Sequence[object]
+    active: int
+    total_size: int
+    reclaimable: int
+
+    def json(self, *, verbose: bool) -> UsageJson:
+        return UsageJson(
+            active_count=self.active,
+            total_count=len(self.items),
+            reclaimable=self.reclaimable,
+            total_size=self.total_size,
+            items=self.items if verbose else msgspec.UNSET,
+        )
+
+
+async def usage_report(
+    call: Call, kinds: Collection[str], *, verbose: bool
+) -> Mapping[str, object]:
+    """The body of `/system/df` for a client of this version."""
+    parts = {kind: await _PARTS[kind](call) for kind in kinds}
+    report: dict[str, object] = {}
+    if call.version.at_least(52):
+        names = {"build-cache": "BuildCacheUsage"}
+        for kind, part in parts.items():
+            name = names.get(kind, f"{kind.capitalize()}Usage")
+            report[name] = part.json(verbose=verbose)
+    if not verbose:
+        report |= _legacy(parts)
+    return report
+
+
+def _legacy(parts: Mapping[str, Part]) -> Mapping[str, object]:
+    report: dict[str, object] = {}
+    if "image" in parts:
+        report["LayersSize"] = parts["image"].total_size
+    for kind, part in parts.items():
+        report[_FIELDS.get(kind, "BuildCache")] = part.items
+    return report
+
+
+async def _images(call: Call) -> Part:
+    """Layers that several images share are counted once."""
+    images: Sequence[Image] = await settled(call.engine.images.list_())
+    used = [container.image_id for container in call.engine.containers.list_()]
+    top = {image.chain_id: image.size for image in images}
+    shared = sum(_shared(image, images) for image in images)
+    total = max(sum(top.values()) - shared, 0)
+    needed = sum(image.size for image in images if image.id in used)
+    items = [
+        image_json(
+            image,
+            call.version,
+            containers=used.count(image.id),
+            shared_size=_shared(image, images),
+        )
+        for image in images
+    ]
+    active = sum(image.id in used for image in images)
+    return Part(items=items, active=active, total_size=total, reclaimable=max(total - needed, 0))
+
+
+def _shared(image: Image, images: Sequence[Image]) -> int:
+    """The size of the largest other image whose layers this one is built on."""
+    below = [
+        other.size
+        for other in images
+        if other.chain_id != image.chain_id
+        and image.layers[: len(other.layers)] == other.layers
+        and other.layers
+    ]
+    return max(below, default=0)
+
+
+async def _containers(call: Call) -> Part:
+    views, now_ns = Views(call.engine), call.now_ns
+    items, reclaimable, total, active = [], 0, 0, 0
+    for container in call.engine.containers.list_():
+        rw, root_fs = await sizes(call.engine, container)
+        item = summary_json(views.view(container), call.version, now_ns)
+        item.size_rw, item.size_root_fs = rw, root_fs
+        items.append(item)
+        total += rw
+        active += container.state.active
+        reclaimable += 0 if container.state.active else rw
+    return Part(items=items, active=active, total_size=total, reclaimable=reclaimable)
+
+
+async def _volumes(call: Call) -> Part:
+    used = used_volumes(call.engine)
+    items, reclaimable, total = [], 0, 0
+    for volume in await settled(call.engine.volumes.list_()):
+        size = await asyncio.to_thread(call.engine.volumes.usage, volume.name)
+        item = to_json(volume)
+        item.usage_data = VolumeUsage(size, used.get(volume.name, 0))
+        items.append(item)
+        total += size
+        reclaimable += 0 if volume.name in used else size
+    active = sum(item.name in used for item in items)
+    return Part(items=items, active=active, total_size=total, reclaimable=reclaimable)
+
+
+async def _build_cache(call: Call) -> Part:
+    builder = getattr(call.engine, "builder", None)
+    steps = () if builder is None else await settled(builder.list_cache())
+    items = [
+        BuildCacheJson(
+            id=step.id,
+            description=step.description,
+            in_use=False,
+            shared=False,
+            size=step.size,
+            created_at=rfc3339(step.created_ns),
+            last_used_at=rfc3339(step.used_ns) if step.used_ns else None,
+            usage_count=step.uses,
+        )
+        for step in steps
+    ]
+    total = sum(item.size for item in items)
+    return Part(items=items, active=0, total_size=total, reclaimable=total)
+
+
+_PARTS = {
+    "image": _images,
+    "container": _containers,
+    "volume": _volumes,
+    "build-cache": _build_cache,
+}

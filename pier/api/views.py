@@ -1,0 +1,118 @@
+"""Collecting what an answer about a container needs from the engine's parts."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from pier.api.call import Engine
+from pier.api.schema.containers import Graph, Port, View
+from pier.api.schema.endpoints import EndpointSettings, from_endpoint
+from pier.api.schema.networks import asked_networks, live_settings
+from pier.containers.model import Container
+from pier.containers.spec import EndpointSpec
+from pier.errors import NotFound
+
+
+class Views:
+    """Views of containers, for one answer: what several share is looked up once."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._images: dict[str, str] = {}
+        self._networks = {network.name: network.id for network in engine.networks.list_()}
+
+    def view(self, container: Container) -> View:
+        """What a list shows. No process and no file system is touched."""
+        return View(
+            container=container,
+            endpoints=self.endpoints(container),
+            ports=self._ports(container),
+            image_name=self._image_name(container),
+        )
+
+    def endpoints(self, container: Container) -> Mapping[str, EndpointSettings]:
+        """By network name: those it has while it runs, and those it asked for."""
+        asked = container.spec.endpoints
+        live = {
+            endpoint.network.name: live_settings(
+                asked.get(endpoint.network.name, EndpointSpec()), endpoint
+            )
+            for endpoint in self._engine.networks.endpoints(container.id)
+        }
+        names = asked_networks(container.spec.host.network_mode, asked)
+        waiting = {
+            name: self._waiting(name, asked.get(name, EndpointSpec()))
+            for name in names
+            if name not in live
+        }
+        return live | waiting
+
+    def _waiting(self, name: str, spec: EndpointSpec) -> EndpointSettings:
+        settings = from_endpoint(spec)
+        settings.network_id = self._networks.get(name, "")
+        return settings
+
+    def _ports(self, container: Container) -> Sequence[Port]:
+        return [
+            Port(
+                port=published.port,
+                protocol=published.protocol,
+                host_ip=published.host_ip,
+                host_port=published.host_port,
+            )
+            for published in self._engine.networks.published(container.id)
+        ]
+
+    def _image_name(self, container: Container) -> str:
+        """The name asked for, while it still means the same image; else the image's ID."""
+        asked = container.spec.image
+        if asked not in self._images:
+            image = self._engine.images.find(asked)
+            self._images[asked] = image.id if image else ""
+        same = self._images[asked] in ("", container.image_id)
+        return asked if same else container.image_id
+
+
+async def sizes(engine: Engine, container: Container) -> tuple[int, int]:
+    """Bytes of the writable layer, and of the whole root file system. Walks directories."""
+    rw, root_fs = await asyncio.to_thread(engine.containers.usage, container.id)
+    return int(rw), int(root_fs)
+
+
+def graph(engine: Engine, container: Container) -> Graph | None:
+    """Where the layers are; None when the snapshot is gone."""
+    try:
+        overlay = engine.containers.overlay(container.id)
+    except NotFound:
+        return None
+    if overlay is None:
+        return None
+    merged = f"{engine.paths.bundle(container.id)}/rootfs"
+    return Graph(
+        data={
+            "ID": container.id,
+            "LowerDir": ":".join(overlay.lower),
+            "MergedDir": merged if container.state.active else "",
+            "UpperDir": overlay.upper,
+            "WorkDir": overlay.work,
+        }
+    )
+
+
+async def full_view(engine: Engine, container: Container, *, size: bool) -> View:
+    """What inspect shows."""
+    plain = Views(engine).view(container)
+    rw, root_fs = await sizes(engine, container) if size else (None, None)
+    pid = container.status.pid
+    return View(
+        container=container,
+        endpoints=plain.endpoints,
+        ports=plain.ports,
+        image_name=plain.image_name,
+        directory=str(engine.paths.container(container.id)),
+        exec_ids=engine.execs.list_ids(container.id),
+        graph=graph(engine, container),
+        size_rw=rw,
+        size_root_fs=root_fs,
+        default_runtime=engine.facts().default_runtime,
+        sandbox_path=f"/proc/{pid}/ns/net" if container.state.active and pid else "",
+    )
