@@ -32,6 +32,48 @@ class Owner:
 ROOT = Owner(0, 0)
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a RUN runs as: USER, looked up in the image."""
+
+    uid: int = 0
+    gid: int = 0
+    groups: tuple[int, ...] = ()
+    home: str = "/"
+
+
+def find_identity(text: str, root_fd: int) -> Identity:
+    """USER's `user[:group]`; "" is root. A number without an entry is a user of group 0."""
+    user, _, group = (text or "0").partition(":")
+    entry = _passwd_entry(user, root_fd)
+    if entry is None and not _NUMBER.fullmatch(user):
+        raise NoSuchOwner("user", user)
+    uid = _checked(int(user)) if entry is None else int(entry[2])
+    home = entry[5] if entry is not None and len(entry) > 5 and entry[5] else "/"
+    if uid == 0 and entry is None:
+        home = "/root"
+    if group:
+        return Identity(uid, _group(group, root_fd), (), home)
+    gid = 0 if entry is None else int(entry[3])
+    groups = _member_of(entry[0], root_fd) if entry is not None else ()
+    return Identity(uid, gid, tuple(number for number in groups if number != gid), home)
+
+
+def _passwd_entry(user: str, root_fd: int) -> list[str] | None:
+    for fields in _records(root_fd, "etc/passwd"):
+        if len(fields) > 3 and _are_ids(fields[2], fields[3]) and user in (fields[0], fields[2]):
+            return fields
+    return None
+
+
+def _member_of(name: str, root_fd: int) -> tuple[int, ...]:
+    return tuple(
+        int(fields[2])
+        for fields in _records(root_fd, "etc/group")
+        if len(fields) > 3 and _are_ids(fields[2]) and name in fields[3].split(",")
+    )
+
+
 def find_owner(text: str, root_fd: int) -> Owner:
     """The owner `user[:group]` names in the root; a lone number is user and group alike."""
     user, colon, group = text.partition(":")

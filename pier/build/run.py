@@ -1,0 +1,322 @@
+"""RUN: one process in the snapshot of a step, its output passed on, nothing of it left.
+
+The process is a container of its own for the runtime, started through the spawner like any other,
+without a log and without a record. Its bundle is named after its ID, below `<exec_root>/builds`,
+so a daemon that comes after a crash finds and ends it (`sweep`).
+"""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from pier.build.owners import Identity, find_identity
+from pier.build.stubs import forget_untouched, missing_paths, remove_stubs
+from pier.errors import Failed
+from pier.linux.mount import Overlay, open_overlay
+from pier.runtime.bundle import remove_bundle, write_bundle
+from pier.runtime.monitors import Monitor, RuntimeFailed, adopt
+from pier.runtime.oci_runtime import Runtimes
+from pier.runtime.orders import AttachOptions, MonitorOrder
+from pier.runtime.spawners import Spawner
+
+HOSTNAME = "buildkitsandbox"
+_SCRIPT_TARGET = "/dev/pipes/script"
+_READ_BYTES = 64 * 1024
+_START_POLL_S = 0.05
+_RUNTIME_MAKES = ("/proc", "/sys", "/dev", "/etc/resolv.conf", "/etc/hosts", "/etc/hostname")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """One mount in the container. type: bind, tmpfs or overlay; `options` as mount(8) has them."""
+
+    target: str
+    source: str = ""
+    type: str = "bind"
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ulimit:
+    name: str
+    soft: int
+    hard: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a build may use, for each RUN. 0 and "": no limit. Sizes in bytes."""
+
+    memory: int = 0
+    memory_swap: int = 0
+    cpu_shares: int = 0
+    cpu_period: int = 0
+    cpu_quota: int = 0
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
+    cgroup_parent: str = ""
+    shm_size: int = 0
+    ulimits: tuple[Ulimit, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkPlace:
+    """Where a RUN is on the network. netns_path "": the host's, or a new empty one for `none`."""
+
+    netns_path: str = ""
+    hosts: bytes = b""
+    resolv_conf: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOrder:
+    """Everything config.json depends on; whoever wires the builder turns it into one.
+
+    network: "default" (in netns_path), "none" or "host". insecure: as privileged as it gets.
+    The root is `rootfs` in the bundle.
+    """
+
+    id: str
+    bundle: Path
+    argv: tuple[str, ...]
+    environment: tuple[str, ...]
+    working_dir: str
+    identity: Identity = field(default_factory=Identity)
+    mounts: tuple[Mount, ...] = ()
+    network: str = "default"
+    netns_path: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+    hostname: str = HOSTNAME
+    insecure: bool = False
+    limits: Limits = Limits()
+    cgroup: str = ""
+
+
+MakeConfig = Callable[[RunOrder], Mapping[str, object]]
+"""An OCI runtime configuration for one RUN."""
+
+
+class Sandboxes(Protocol):
+    """A place on the network for the time of one RUN."""
+
+    def __call__(
+        self, run_id: str, network: str, extra_hosts: tuple[str, ...]
+    ) -> AbstractAsyncContextManager[NetworkPlace]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One RUN with its mounts prepared. network: "none", "host", or a network's name."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    user: str
+    working_dir: str
+    mounts: tuple[Mount, ...] = ()
+    network: str = "default"
+    insecure: bool = False
+    script: str = ""
+    extra_hosts: tuple[str, ...] = ()
+    limits: Limits = Limits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rootfs:
+    """The step's snapshot: how it is mounted, and its layers for cleaning up."""
+
+    overlay: Overlay
+
+    @property
+    def lower(self) -> list[Path]:
+        return [Path(path) for path in self.overlay.lower]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a RUN ended."""
+
+    code: int
+    oom_killed: bool = False
+
+
+class Runner:
+    """Runs commands. The directories `builds` and below belong to it alone."""
+
+    def __init__(
+        self,
+        exec_root: Path,
+        spawner: Spawner,
+        runtimes: Runtimes,
+        make_config: MakeConfig,
+        sandboxes: Sandboxes,
+    ) -> None:
+        self._root = exec_root / "builds"
+        self._spawner = spawner
+        self._runtimes = runtimes
+        self._make_config = make_config
+        self._sandboxes = sandboxes
+
+    @contextlib.asynccontextmanager
+    async def scratch(self) -> AsyncIterator[Path]:
+        """A directory on the machine's tmpfs, gone with the block: secrets, scripts."""
+        path = self._root / f"files-{secrets.token_hex(16)}"
+        await asyncio.to_thread(path.mkdir, mode=0o700, parents=True)
+        try:
+            yield path
+        finally:
+            await asyncio.shield(asyncio.to_thread(remove_bundle, path))
+
+    async def run(self, command: Command, rootfs: Rootfs, output: Callable[[bytes], None]) -> Ended:
+        """Run to the end; cancelling kills the process and waits until nothing is left.
+
+        Raises RuntimeFailed when the runtime could not start it.
+        """
+        run_id = secrets.token_hex(32)
+        async with AsyncExitStack() as stack:
+            files = await stack.enter_async_context(self.scratch())
+            place = await stack.enter_async_context(
+                self._sandboxes(run_id, command.network, command.extra_hosts)
+            )
+            prepared = await asyncio.to_thread(_prepare, command, rootfs, place, files)
+            stack.push_async_callback(_clean_up, rootfs, prepared.missing)
+            order = self._order(run_id, command, place, prepared)
+            await asyncio.to_thread(write_bundle, order.bundle, self._make_config(order))
+            stack.push_async_callback(asyncio.to_thread, remove_bundle, order.bundle)
+            return await self._supervise(order, rootfs.overlay, output)
+
+    def _order(
+        self, run_id: str, command: Command, place: NetworkPlace, prepared: "_Prepared"
+    ) -> RunOrder:
+        network = command.network if command.network in ("none", "host") else "default"
+        environment = {"HOME": prepared.identity.home, **command.environment}
+        return RunOrder(
+            id=run_id,
+            bundle=self._root / run_id,
+            argv=command.argv or (_SCRIPT_TARGET,),
+            environment=tuple(f"{name}={value}" for name, value in environment.items()),
+            working_dir=command.working_dir,
+            identity=prepared.identity,
+            mounts=(*command.mounts, *prepared.mounts),
+            network=network,
+            netns_path=place.netns_path,
+            files=prepared.files,
+            insecure=command.insecure,
+            limits=command.limits,
+            cgroup=f"{command.limits.cgroup_parent or '/pier'}/{run_id}",
+        )
+
+    async def _supervise(
+        self, order: RunOrder, overlay: Overlay, output: Callable[[bytes], None]
+    ) -> Ended:
+        monitor = await self._spawner.launch(
+            MonitorOrder(order.id, order.bundle, self._runtimes.get(), overlay, cgroup=order.cgroup)
+        )
+        try:
+            ours, theirs = socket.socketpair()
+            with ours:
+                with theirs:
+                    await monitor.attach(theirs, AttachOptions(mux=False))
+                await monitor.start()
+                await _read_output(ours, output)
+            end = await monitor.wait()
+        except BaseException:
+            await asyncio.shield(_stop(monitor))
+            raise
+        finally:
+            await asyncio.shield(_leave(monitor))
+        return Ended(end.code, end.oom_killed)
+
+    async def sweep(self) -> None:
+        """At daemon start: end what a daemon before this one was running, and remove it."""
+        if not self._root.is_dir():
+            return
+        for bundle in sorted(self._root.iterdir()):
+            monitor = await adopt(bundle)
+            if monitor is not None:
+                await _stop(monitor)
+                await monitor.disconnect()
+            elif not bundle.name.startswith("files-"):
+                for runtime in self._runtimes.list_():
+                    await self._runtimes.delete(runtime, bundle.name)
+            await asyncio.to_thread(remove_bundle, bundle)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    identity: Identity
+    missing: tuple[str, ...]
+    mounts: tuple[Mount, ...]
+    files: Mapping[str, str]
+
+
+def _prepare(command: Command, rootfs: Rootfs, place: NetworkPlace, files: Path) -> _Prepared:
+    """Look up what has to be looked up in the root; write the files that are mounted over it."""
+    mounts = []
+    if command.script:
+        script = files / "script"
+        script.write_text(command.script)
+        script.chmod(0o755)
+        mounts.append(Mount(target=_SCRIPT_TARGET, source=str(script), options=("bind", "ro")))
+    written = {}
+    for name, content in (("hosts", place.hosts), ("resolv.conf", place.resolv_conf)):
+        if content:
+            (files / name).write_bytes(content)
+            (files / name).chmod(0o644)
+            written[f"/etc/{name}"] = str(files / name)
+    root_fd = open_overlay(rootfs.overlay)
+    try:
+        targets = (*_RUNTIME_MAKES, *(mount.target for mount in command.mounts))
+        missing = missing_paths(root_fd, targets)
+        identity = find_identity(command.user, root_fd)
+    finally:
+        os.close(root_fd)
+    return _Prepared(identity, missing, tuple(mounts), written)
+
+
+async def _clean_up(rootfs: Rootfs, missing: tuple[str, ...]) -> None:
+    await asyncio.shield(asyncio.to_thread(_remove_stubs, rootfs, missing))
+
+
+def _remove_stubs(rootfs: Rootfs, missing: tuple[str, ...]) -> None:
+    root_fd = open_overlay(rootfs.overlay)
+    try:
+        remove_stubs(root_fd, missing)
+    finally:
+        os.close(root_fd)
+    forget_untouched(Path(rootfs.overlay.upper), rootfs.lower, missing)
+
+
+async def _read_output(sock: socket.socket, output: Callable[[bytes], None]) -> None:
+    sock.setblocking(False)
+    loop = asyncio.get_running_loop()
+    while data := await loop.sock_recv(sock, _READ_BYTES):
+        output(data)
+
+
+async def _stop(monitor: Monitor) -> None:
+    """Kill the process, also one that is only being started, and wait until it is forgotten."""
+    with contextlib.suppress(Failed):
+        while not await monitor.kill():
+            try:
+                await asyncio.wait_for(monitor.ended(), _START_POLL_S)
+            except TimeoutError:
+                continue
+            return
+        await monitor.ended()
+
+
+async def _leave(monitor: Monitor) -> None:
+    """Wait until the runtime has forgotten it: its bundle is removed next."""
+    if monitor.pid:
+        await monitor.ended()
+    await monitor.disconnect()
+
+
+__all__ = ["Command", "Ended", "Limits", "Mount", "Rootfs", "Runner", "RuntimeFailed"]
