@@ -139,7 +139,7 @@ class Execs:
             shutil.rmtree(directory, ignore_errors=True)
             raise
         found.record = replace(found.record, running=True, pid=pid)
-        monitor.on_detach = lambda _client: self._announce(container, "exec_detach", exec_id)
+        monitor.on_detached = lambda _client: self._announce(container, "exec_detach", exec_id)
         self._parts.spawn(self._watch(found, container, monitor, directory))
 
     def _order(

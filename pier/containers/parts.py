@@ -15,9 +15,9 @@ from pier.events import Events
 from pier.images.store import Images
 from pier.linux.mount import Overlay
 from pier.networks.networks import Networks
-from pier.runtime.monitors import Spawner
 from pier.runtime.oci_runtime import Runtimes
 from pier.runtime.orders import RuntimeInfo
+from pier.runtime.spawners import Spawner
 from pier.store.database import Database
 from pier.store.snapshots import Snapshotter
 from pier.volumes import Volumes

@@ -58,7 +58,7 @@ class Remover:
 
     def sweep(self, known: Collection[str]) -> None:
         """At start: remove directories, bundles and snapshots of containers without a row."""
-        for parent in (self._parts.directory("").parent, self._parts.bundle("").parent):
+        for parent in (self._parts.directory(""), self._parts.bundle("")):
             for path in parent.iterdir() if parent.is_dir() else ():
                 if path.name not in known:
                     log.info("removing what is left of container %s", path.name)

@@ -218,10 +218,11 @@ class MonitorStep:
         monitor, live.monitor = live.monitor, None
         monitor = monitor or await adopt(self._parts.bundle(container_id))
         if monitor is not None:
-            with contextlib.suppress(MonitorLost):
-                await monitor.kill()
-            await monitor.ended()
-            await monitor.disconnect()
+            if monitor.pid:
+                with contextlib.suppress(MonitorLost):
+                    await monitor.kill()
+                await monitor.ended()
+            await monitor.disconnect()  # one that was never told to start ends by this
         container = self._parts.store.find(container_id)
         if container is None:
             return

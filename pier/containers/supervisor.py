@@ -89,7 +89,7 @@ class Supervisor:
         live = self._parts.live[container.id]
         live.monitor = monitor
         monitor.on_oom = lambda: self._oom(container)
-        monitor.on_detach = lambda _client: self._parts.announce(container, "detach")
+        monitor.on_detached = lambda _client: self._parts.announce(container, "detach")
         self._parts.spawn(self._watch(container.id, monitor))
         if container.status.health is not None:
             live.health = asyncio.Event()

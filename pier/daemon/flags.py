@@ -8,6 +8,9 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
+
+from typing_extensions import override
 
 from pier.settings import InvalidSettings
 
@@ -103,7 +106,8 @@ def parse(argv: Sequence[str]) -> Arguments:
 
 
 class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:  # type: ignore[override]  # argparse says NoReturn
+    @override
+    def error(self, message: str) -> NoReturn:
         self.exit(125, f"{message}\nSee '{self.prog} --help'.\n")
 
 

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from aiohttp import web
+from typing_extensions import override
 
 from pier.api.app import create_app
 from pier.daemon import flags, listeners, systemd
@@ -130,6 +131,7 @@ def _pid_file(settings: Settings) -> Iterator[None]:
 
 
 class _JsonFormatter(logging.Formatter):
+    @override
     def format(self, record: logging.LogRecord) -> str:
         entry = {
             "time": self.formatTime(record),

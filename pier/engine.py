@@ -1,0 +1,243 @@
+"""The composition root: builds every part bottom-up, restores, and closes in reverse.
+
+No business here. Each part gets what it needs and nothing else; who wants to know what the
+daemon is made of reads `Engine.open` from top to bottom.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pier.containers.connections import Connections
+from pier.containers.containers import Containers
+from pier.containers.creation import Creation
+from pier.containers.exec import Execs
+from pier.containers.facts import HostFacts
+from pier.containers.health import OUTPUT_LIMIT, Prober
+from pier.containers.host import read_host_facts
+from pier.containers.inputs import Inputs
+from pier.containers.lifecycle import Lifecycle
+from pier.containers.live import LiveContainers
+from pier.containers.model import Container
+from pier.containers.parts import Defaults, Parts
+from pier.containers.placement import Placement
+from pier.containers.removal import Remover
+from pier.containers.restore import Restorer
+from pier.containers.spec import LogSpec, Ulimit
+from pier.containers.steps import all_steps
+from pier.containers.store import ContainerStore
+from pier.containers.stubs import make_stubs
+from pier.containers.supervisor import Supervisor
+from pier.containers.update import Updater
+from pier.events import Events
+from pier.images.store import Images
+from pier.networks.model import DEFAULT_ADDRESS_POOLS, AddressPool, NetworkSettings
+from pier.networks.networks import Networks
+from pier.runtime.oci_runtime import Candidate, Runtimes
+from pier.runtime.orders import Exit
+from pier.runtime.spawners import Spawner
+from pier.settings import Paths, Settings
+from pier.store.content import ContentStore
+from pier.store.database import Database
+from pier.store.leases import Leases
+from pier.store.snapshots import Snapshotter
+from pier.volumes import Volumes
+
+log = logging.getLogger("pier.engine")
+
+
+class Tasks:
+    """Long-lived tasks of the daemon: one that fails is logged and ends nothing else."""
+
+    def __init__(self, group: asyncio.TaskGroup) -> None:
+        self._group = group
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> object:
+        task = self._group.create_task(self._guarded(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception:
+            log.exception("a task failed")
+
+    def cancel(self) -> None:
+        for task in tuple(self._tasks):
+            task.cancel()
+
+
+@dataclass(slots=True, kw_only=True)
+class Engine:
+    settings: Settings
+    paths: Paths
+    facts: HostFacts
+    events: Events
+    database: Database
+    content: ContentStore
+    snapshotter: Snapshotter
+    leases: Leases
+    images: Images
+    volumes: Volumes
+    networks: Networks
+    runtimes: Runtimes
+    spawner: Spawner
+    containers: Containers
+    execs: Execs
+
+    @staticmethod
+    @asynccontextmanager
+    async def open(settings: Settings) -> AsyncIterator["Engine"]:
+        """Everything made, restored and ready; closed in reverse at the end of the block."""
+        async with AsyncExitStack() as stack:
+            yield await _build(settings, stack)
+
+    def reload(self, settings: Settings) -> None:
+        """Take over what can change while the daemon runs."""
+        self.settings = settings
+        self.events.publish("daemon", "reload", "")
+
+
+async def _build(settings: Settings, stack: AsyncExitStack) -> Engine:
+    paths = settings.paths
+    for directory in (paths.tmp, paths.volumes, paths.container(""), paths.bundle("")):
+        directory.mkdir(parents=True, exist_ok=True, mode=0o710)
+    facts = read_host_facts()
+    events = Events()
+    database = Database(paths.database)
+    stack.callback(database.close)
+    content = ContentStore(paths.content, database)
+    snapshotter = Snapshotter(paths.snapshots, database)
+    snapshotter.sweep()
+    stack.callback(snapshotter.close)
+    leases = Leases(database)
+    images = Images(database, content, snapshotter, leases, events)
+    volumes = Volumes(database, paths.volumes, events)
+    await asyncio.to_thread(volumes.sweep)
+    networks = Networks(database, events, network_settings(settings))
+    await networks.open()
+    stack.push_async_callback(networks.close)
+    spawner = Spawner()
+    await spawner.start()
+    stack.push_async_callback(spawner.close)
+    runtimes = Runtimes(
+        spawner,
+        paths.exec_root,
+        extra={
+            name: Candidate(runtime.path, tuple(runtime.runtime_args))
+            for name, runtime in settings.runtimes.items()
+        },
+        default=settings.default_runtime,
+    )
+    await runtimes.probe()
+    tasks = Tasks(await stack.enter_async_context(asyncio.TaskGroup()))
+    stack.callback(tasks.cancel)
+    parts = Parts(
+        database=database,
+        store=ContainerStore(database),
+        live=LiveContainers(),
+        images=images,
+        snapshotter=snapshotter,
+        networks=networks,
+        volumes=volumes,
+        runtimes=runtimes,
+        spawner=spawner,
+        events=events,
+        defaults=defaults(settings, runtimes, facts),
+        spawn=tasks.spawn,
+        directory=paths.container,
+        bundle=paths.bundle,
+        shm=lambda container_id: paths.exec_root / "shm" / container_id,
+        stubs=make_stubs(paths.data_root / "stubs"),
+    )
+    containers, execs, restorer = _containers(parts, facts)
+    await restorer.restore()
+    return Engine(
+        settings=settings,
+        paths=paths,
+        facts=facts,
+        events=events,
+        database=database,
+        content=content,
+        snapshotter=snapshotter,
+        leases=leases,
+        images=images,
+        volumes=volumes,
+        networks=networks,
+        runtimes=runtimes,
+        spawner=spawner,
+        containers=containers,
+        execs=execs,
+    )
+
+
+def _containers(parts: Parts, facts: HostFacts) -> tuple[Containers, Execs, Restorer]:
+    placement = Placement(parts)
+    inputs = Inputs(parts, facts)
+    remover = Remover(parts)
+    execs = Execs(parts, inputs.for_exec)
+
+    async def probe(container: Container, command: Sequence[str], timeout_s: float) -> Exit | None:
+        return await execs.run_captured(container, command, timeout_s, OUTPUT_LIMIT)
+
+    steps = all_steps(parts, inputs, placement)
+    supervisor = Supervisor(parts, steps, Prober(parts, probe), remover)
+    containers = Containers(
+        parts,
+        creation=Creation(parts, facts, placement),
+        lifecycle=Lifecycle(parts, supervisor, remover),
+        connections=Connections(parts),
+        updater=Updater(parts, facts),
+    )
+    return containers, execs, Restorer(parts, supervisor, remover)
+
+
+def network_settings(settings: Settings) -> NetworkSettings:
+    pools = tuple(AddressPool(pool.base, pool.size) for pool in settings.default_address_pools)
+    return NetworkSettings(
+        bridge=settings.bridge,
+        bip=settings.bip,
+        fixed_cidr=settings.fixed_cidr,
+        mtu=settings.mtu,
+        icc=settings.icc,
+        ip_masquerade=settings.ip_masq,
+        ip_forward=settings.ip_forward,
+        bind_ip="" if settings.ip == "0.0.0.0" else settings.ip,  # noqa: S104
+        dns=tuple(settings.dns),
+        dns_search=tuple(settings.dns_search),
+        dns_options=tuple(settings.dns_opts),
+        host_gateway_ips=tuple(settings.host_gateway_ips),
+        address_pools=pools or DEFAULT_ADDRESS_POOLS,
+    )
+
+
+def defaults(settings: Settings, runtimes: Runtimes, facts: HostFacts) -> Defaults:
+    """What holds for a container whose spec says nothing."""
+    profile = settings.seccomp_profile
+    if profile not in ("builtin", "unconfined"):
+        profile = Path(profile).read_text()
+    return Defaults(
+        log=LogSpec(driver=settings.log_driver, options=settings.log_opts),
+        shm_bytes=settings.default_shm_bytes,
+        stop_timeout_s=settings.default_stop_timeout,
+        runtime=settings.default_runtime or runtimes.default,
+        cgroup_parent=settings.cgroup_parent or "/pier",
+        cgroupns_mode=settings.default_cgroupns_mode
+        or ("private" if facts.cgroup_version == 2 else "host"),
+        ipc_mode=settings.default_ipc_mode,
+        init=settings.init,
+        init_path=settings.init_path,
+        no_new_privileges=settings.no_new_privileges,
+        seccomp_profile=profile,
+        ulimits={
+            name: Ulimit(name=name, soft=limit.soft, hard=limit.hard)
+            for name, limit in settings.default_ulimits.items()
+        },
+    )
