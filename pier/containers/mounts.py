@@ -1,0 +1,251 @@
+"""Making ready what a container mounts, and filling its new volumes from the image.
+
+Most mount points are host paths as they stand. What is not (a path inside a volume, an image) is
+mounted on <directory>/<number>, where no link inside the volume can lead elsewhere any more; the
+number is the point's place among the container's. mount_namespaces(7), open_tree(2), h.2.
+"""
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from pier.containers.model import MountPoint
+from pier.errors import Failed, InvalidArgument
+from pier.linux import syscalls
+from pier.linux.copying import copy_tree
+from pier.linux.mount import Overlay, attach, open_overlay
+from pier.linux.paths import open_in_root
+
+_BELOW = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_MAGICLINKS
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV)
+
+
+class BindSourceMissing(InvalidArgument):
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f'invalid mount config for type "bind": bind source path does not exist: {path}'
+        )
+
+
+class BindSourceNotMade(Failed):
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"error while creating mount source path '{path}': mkdir {path}: {reason}")
+
+
+class NotPropagated(Failed):
+    def __init__(self, path: str, mount: str, needed: str) -> None:
+        super().__init__(f"path {path} is mounted on {mount} but it is not a {needed} mount")
+
+
+class SubpathNotFound(Failed):
+    def __init__(self, source: str, subpath: str, reason: str) -> None:
+        super().__init__(f"cannot access path {source}/{subpath}: {reason}")
+
+
+class CannotMountOverFile(InvalidArgument):
+    def __init__(self, path: str) -> None:
+        super().__init__(f"cannot mount volume over existing file, file exists {path}")
+
+
+def with_sources(points: Sequence[MountPoint], directory: Path) -> tuple[MountPoint, ...]:
+    """`points` with the host paths they have once `prepare` has run. Pure."""
+    return tuple(
+        replace(point, source=str(directory / str(number))) if _is_prepared(point) else point
+        for number, point in enumerate(points)
+    )
+
+
+def prepare(
+    points: Sequence[MountPoint], directory: Path, image_overlay: Callable[[str], Overlay]
+) -> None:
+    """Make every source exist. Blocks. What was done is undone by `release`, twice if need be.
+
+    The sources of volumes are their mounted directories. image_overlay: the layers of an image
+    by the reference in `source`. Raises BindSourceMissing, BindSourceNotMade, NotPropagated,
+    SubpathNotFound.
+    """
+    for number, point in enumerate(points):
+        if point.kind == "bind":
+            _prepare_bind(point)
+        elif _is_prepared(point):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _prepare_below(point, directory / str(number), image_overlay)
+
+
+def release(directory: Path) -> None:
+    """Unmount everything below `directory` and remove it; nothing there is fine. Blocks."""
+    if not directory.exists():
+        return
+    for path in sorted(directory.iterdir(), reverse=True):
+        unmount_all(path)
+        if path.is_dir():
+            path.rmdir()
+        else:
+            path.unlink()
+    directory.rmdir()
+
+
+def unmount_all(path: Path) -> None:
+    """Whatever is mounted on `path`, one above the other."""
+    while True:
+        try:
+            syscalls.umount2(str(path), syscalls.MNT_DETACH | syscalls.UMOUNT_NOFOLLOW)
+        except OSError as error:
+            if error.errno in syscalls.NOT_MOUNTED:
+                return
+            raise
+
+
+def copy_up(root_fd: int, points: Sequence[MountPoint]) -> None:
+    """Fill the empty ones among the volumes `points` with what the image has in their place.
+
+    root_fd: the container's root file system, before anything is mounted in it. Blocks. Raises
+    CannotMountOverFile.
+    """
+    for point in points:
+        if point.kind == "volume" and not point.no_copy and not point.subpath:
+            _copy_up_one(root_fd, point)
+
+
+def _copy_up_one(root_fd: int, point: MountPoint) -> None:
+    with _directory_in(root_fd, point.destination) as source_fd:
+        if source_fd is None:
+            return
+        target_fd = os.open(point.source, _DIRECTORY | os.O_NOFOLLOW)
+        try:
+            if not os.listdir(target_fd):  # noqa: PTH208 - a descriptor, not a path
+                copy_tree(source_fd, target_fd)
+        finally:
+            os.close(target_fd)
+
+
+@contextlib.contextmanager
+def _directory_in(root_fd: int, path: str) -> Iterator[int | None]:
+    """The directory `path` of the root, or None if there is nothing."""
+    try:
+        fd = open_in_root(root_fd, path, _DIRECTORY)
+    except NotADirectoryError:
+        raise CannotMountOverFile(path) from None
+    except OSError as error:
+        if error.errno not in _NOT_THERE:
+            raise
+        yield None
+        return
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _is_prepared(point: MountPoint) -> bool:
+    return point.kind == "image" or bool(point.subpath)
+
+
+def _prepare_bind(point: MountPoint) -> None:
+    source = Path(point.source)
+    if not source.exists():
+        if not point.create_source:
+            raise BindSourceMissing(point.source)
+        try:
+            source.mkdir(parents=True, exist_ok=True, mode=0o755)
+        except OSError as error:
+            raise BindSourceNotMade(point.source, error.strerror or str(error)) from error
+    _check_propagation(point)
+
+
+def _check_propagation(point: MountPoint) -> None:
+    """A mount only travels from or to where the source's own mount lets it."""
+    kind = point.propagation.removeprefix("r")
+    if kind not in ("shared", "slave"):
+        return
+    source = os.path.realpath(point.source)
+    holder = _mount_of(source, Path("/proc/self/mountinfo").read_text())
+    if kind == "shared" and not holder.shared:
+        raise NotPropagated(point.source, holder.path, "shared")
+    if kind == "slave" and not (holder.shared or holder.slave):
+        raise NotPropagated(point.source, holder.path, "shared or slave")
+
+
+class _Holder(NamedTuple):
+    path: str
+    shared: bool
+    slave: bool
+
+
+def _mount_of(path: str, mountinfo: str) -> _Holder:
+    """The mount that `path` (no links in it) is on; proc_pid_mountinfo(5)."""
+    found = _Holder("/", shared=False, slave=False)
+    for line in mountinfo.splitlines():
+        fields = line.partition(" - ")[0].split(" ")
+        point = fields[4].replace("\\040", " ")
+        holds = path == point or path.startswith(point.rstrip("/") + "/")
+        if holds and len(point) >= len(found.path):
+            marks = [field.partition(":")[0] for field in fields[6:]]
+            found = _Holder(point, "shared" in marks, "master" in marks)
+    return found
+
+
+def _prepare_below(
+    point: MountPoint, target: Path, image_overlay: Callable[[str], Overlay]
+) -> None:
+    """Mount the part of a volume or an image that is asked for on `target`."""
+    unmount_all(target)
+    if point.kind == "volume":
+        source_fd = os.open(point.source, _DIRECTORY)
+        try:
+            _mount_subpath(source_fd, point, target)
+        finally:
+            os.close(source_fd)
+        return
+    whole = target.with_name(f"{target.name}.image") if point.subpath else target
+    unmount_all(whole)
+    whole.mkdir(exist_ok=True)
+    image_fd = open_overlay(image_overlay(point.source))
+    try:
+        attach(image_fd, str(whole))
+        if point.subpath:
+            _mount_subpath(image_fd, point, target)
+    finally:
+        os.close(image_fd)
+
+
+def _mount_subpath(root_fd: int, point: MountPoint, target: Path) -> None:
+    """By descriptor: what is mounted is what was looked up, whoever renames things meanwhile."""
+    try:
+        fd = open_in_root(root_fd, point.subpath, os.O_PATH, resolve=_BELOW)
+    except OSError as error:
+        reason = (error.strerror or str(error)).removeprefix("openat2: ")
+        raise SubpathNotFound(point.source, point.subpath, reason.lower()) from error
+    try:
+        _make_target(target, directory=stat.S_ISDIR(os.fstat(fd).st_mode))
+        mount_clone(fd, target)
+    finally:
+        os.close(fd)
+
+
+def mount_clone(fd: int, target: Path) -> None:
+    """Mount what `fd` is, and what is mounted below, on `target` too."""
+    flags = (
+        syscalls.OPEN_TREE_CLONE
+        | syscalls.OPEN_TREE_CLOEXEC
+        | syscalls.AT_EMPTY_PATH
+        | syscalls.AT_RECURSIVE
+    )
+    tree = syscalls.open_tree(fd, "", flags)
+    try:
+        attach(tree, str(target))
+    finally:
+        os.close(tree)
+
+
+def _make_target(target: Path, *, directory: bool) -> None:
+    if directory:
+        target.mkdir(exist_ok=True)
+    else:
+        target.touch(exist_ok=True)
