@@ -40,11 +40,8 @@ def layout() -> CgroupLayout:
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         mountinfo = file.read()
     unified = _v2_mount(mountinfo)
-    controllers = ""
-    if unified:
-        with open(f"{unified}/cgroup.controllers", encoding="ascii") as file:
-            controllers = file.read()
-    return parse_layout(mountinfo, controllers)
+    # "" where the mount is covered, as a monitor does for crun.
+    return parse_layout(mountinfo, read(unified, "cgroup.controllers") if unified else "")
 
 
 def parse_layout(mountinfo: str, v2_controllers: str) -> CgroupLayout:

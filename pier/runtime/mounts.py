@@ -21,7 +21,7 @@ def enter_namespace(directory: str, overlay: mount.Overlay | None, *, hide_v2: b
     """A mount namespace of our own, with `overlay` on <directory>/rootfs.
 
     The overlay is made from the mounts as they are now. hide_v2: the cgroup2 mount of a hybrid
-    host is gone here (crun: "cgroups in hybrid mode not supported").
+    host is out of sight (crun: "cgroups in hybrid mode not supported").
     """
     syscalls.unshare(syscalls.CLONE_NEWNS)
     os.chdir("/")
@@ -83,12 +83,13 @@ def _mount_overlay(overlay: mount.Overlay, target: str) -> None:
 
 
 def _hide_v2(table: list[Mounted]) -> None:
+    """Cover it with its parent directory: umount(2) waits milliseconds for an RCU grace period."""
     for entry in table:
         parent = os.path.dirname(entry.point)  # noqa: PTH120
         if entry.fstype != "cgroup2" or parent == "/sys/fs":
             continue
-        _make_private(find_mount(table, parent))
-        syscalls.umount2(entry.point, syscalls.MNT_DETACH)
+        _make_private(entry)
+        syscalls.mount(parent, entry.point, flags=syscalls.MS_BIND)
 
 
 def _read(path: str) -> str:

@@ -18,8 +18,8 @@ class OomWatch:
         self._on_oom = on_oom
         self._seen = 0
         self._fd = -1
-        layout = cgroup.layout()
         try:
+            layout = cgroup.layout()
             directory = layout.path("memory", group)
             if layout.version == 1:
                 self._open_v1(directory)
