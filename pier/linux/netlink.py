@@ -29,7 +29,7 @@ Address = IPv4Address | IPv6Address
 Interface = IPv4Interface | IPv6Interface
 Network = IPv4Network | IPv6Network
 
-RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
+RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 NLMSG_ERROR, NLMSG_DONE = 2, 3
@@ -122,7 +122,8 @@ def set_bridge_port(index: int, *, isolated: bool, hairpin: bool = False) -> Mes
         _attribute(IFLA_BRPORT_ISOLATED, bytes([isolated])),
     )
     header = struct.pack("=BxHiII", socket.AF_BRIDGE, 0, index, 0, 0)
-    return Message(f"set bridge port {index}", RTM_NEWLINK, 0, header + options)
+    # Not NEWLINK, which takes the message and quietly ignores the options.
+    return Message(f"set bridge port {index}", RTM_SETLINK, 0, header + options)
 
 
 def delete_link(index: int) -> Message:
@@ -172,6 +173,12 @@ class RouteSocket:
 
     def close(self) -> None:
         self._socket.close()
+
+    def __enter__(self) -> "RouteSocket":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def request(self, *messages: Message) -> None:
         """Have all carried out, in order, in one exchange.

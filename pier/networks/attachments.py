@@ -1,0 +1,402 @@
+"""Containers on networks: bring up, take down, adopt after a restart, connect and disconnect live.
+
+Rows come first when going up and go first when coming down; what follows from them, sandbox,
+interfaces, sockets, firewall elements, is found by them or dies with the descriptors kept here.
+Callers hold the container's lock, so for one container these never overlap.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from pier.errors import Conflict, Failed, Forbidden
+from pier.networks import bridge, ipam, proxy, sandbox
+from pier.networks.dns import NameServer
+from pier.networks.model import (
+    SHORT_ID,
+    Endpoint,
+    EndpointRequest,
+    Network,
+    NetworkSettings,
+    PortRequest,
+    Sandbox,
+    SandboxRequest,
+    gateway_order,
+)
+from pier.networks.pool import SandboxPool
+from pier.networks.ports import CannotPublish, Held, HostPorts
+from pier.networks.sandbox import Namespace
+from pier.networks.store import Records, with_addresses
+from pier.networks.table import Table
+
+_log = logging.getLogger(__name__)
+
+
+class Publisher(Protocol):
+    """What is used of pier.events.Events."""
+
+    def publish(
+        self, kind: str, action: str, id_: str, attributes: Mapping[str, str] | None = None
+    ) -> None: ...
+
+
+class AlreadyConnected(Forbidden):
+    def __init__(self, container: str, network: str) -> None:
+        super().__init__(f"endpoint with name {container} already exists in network {network}")
+
+
+class NotConnected(Forbidden):
+    def __init__(self, container: str, network: str) -> None:
+        super().__init__(f"container {container} is not connected to network {network}")
+
+
+class CannotConnect(Forbidden):
+    def __init__(self, kind: str) -> None:
+        reasons = {
+            "host": "container sharing network namespace with another container or host "
+            "cannot be connected to any other network",
+            "null": "container cannot be connected to multiple networks with one of the "
+            "networks in private (none) mode",
+        }
+        super().__init__(reasons[kind])
+
+
+class AlreadyUp(Conflict):
+    def __init__(self, container_id: str) -> None:
+        super().__init__(f"container {container_id} has a sandbox already; take it down first")
+
+
+class NoSandbox(Failed):
+    def __init__(self, container_id: str) -> None:
+        super().__init__(f"container {container_id} has no sandbox: it is not running")
+
+
+@dataclass(slots=True)
+class _Running:
+    """What the daemon itself holds of a running container's networking."""
+
+    namespace: Namespace | None = None
+    held: Held = field(default_factory=Held)
+    proxies: list[asyncio.Server] = field(default_factory=list)
+    names: NameServer | None = None
+
+
+class Attachments:
+    """All containers' endpoints. `pool` and `table` are open; Networks owns them."""
+
+    def __init__(
+        self,
+        settings: NetworkSettings,
+        records: Records,
+        events: Publisher,
+        pool: SandboxPool,
+        table: Table,
+    ) -> None:
+        self._settings = settings
+        self._records = records
+        self._events = events
+        self._pool = pool
+        self._table = table
+        self._ports = HostPorts(records, settings.bind_ip)
+        self._running: dict[str, _Running] = {}
+        self._last: dict[tuple[str, int], str] = {}
+
+    async def bring_up(self, request: SandboxRequest, networks: Mapping[str, Network]) -> Sandbox:
+        """A sandbox with its endpoints, ports and names; or an error, and nothing of it."""
+        if request.container_id in self._running:
+            raise AlreadyUp(request.container_id)
+        running = self._running[request.container_id] = _Running()
+        try:
+            if any(r.ipv4 or r.ipv6 or r.mac_address for r in request.endpoints.values()):
+                await self._pool.swept()  # the address may have been a neighbour's a moment ago
+            endpoints = self._claim(request, networks)
+            if any(network.driver == "host" for network in networks.values()):
+                return Sandbox(container_id=request.container_id, endpoints=tuple(endpoints))
+            running.namespace = await self._pool.take(
+                with_veth=any(endpoint.interface for endpoint in endpoints)
+            )
+            await asyncio.to_thread(self._furnish, running.namespace, endpoints, request)
+            await self._publish(running, request.name, endpoints, request.ports)
+            await self._serve_names(running, endpoints)
+        except BaseException:
+            await self.take_down(request.container_id)
+            raise
+        for endpoint in endpoints:
+            self._tell("connect", endpoint)
+        return Sandbox(
+            container_id=request.container_id,
+            netns_fd=running.namespace.fd,
+            netns_path=running.namespace.path,
+            endpoints=tuple(endpoints),
+        )
+
+    async def take_down(self, container_id: str) -> None:
+        """Free everything the container has of networks; any number of times."""
+        running = self._running.pop(container_id, None)
+        with self._records.transaction():
+            endpoints = self._records.endpoints(container_id)
+            forwards = self._records.forwards(container_id)
+            self._records.delete_endpoints(container_id)
+        if running is not None:
+            self._release(running)
+        if forwards:
+            await self._table.delete(forwards)
+        for endpoint in endpoints:
+            self._tell("disconnect", endpoint)
+
+    async def adopt(self, container_id: str, pid: int) -> None:
+        """Take a running container's networking in hand again, after a restart of the daemon.
+
+        Raises OSError if process `pid` has ended.
+        """
+        endpoints = self._records.endpoints(container_id)
+        running = self._running.setdefault(container_id, _Running())
+        if running.namespace is None and not any(e.network.driver == "host" for e in endpoints):
+            running.namespace = await asyncio.to_thread(sandbox.of_process, pid, endpoints)
+        running.held, lost = self._ports.hold_again(self._records.ports(container_id))
+        for port in lost:
+            _log.warning(
+                "container %s: host port %s/%s is in use by another program",
+                *(container_id, port.host_port, port.protocol),
+            )
+        await self._start_proxies(running, endpoints)
+        await self._serve_names(running, endpoints)
+
+    async def connect(
+        self, request: SandboxRequest, network: Network, wanted: EndpointRequest
+    ) -> Endpoint:
+        """Attach a running container to one more network."""
+        namespace = self._namespace(request.container_id)
+        present = self._records.endpoints(request.container_id)
+        self._check_connect(request.name, network, present)
+        ipam.check_request(network, wanted)
+        await self._pool.swept()
+        with self._records.transaction():
+            taken = {endpoint.interface for endpoint in present}
+            endpoint = self._claim_one(request, network, wanted, taken)
+        try:
+            await asyncio.to_thread(self._furnish, namespace, [endpoint], request, present)
+        except OSError:
+            self._records.delete_endpoint(endpoint.id)
+            await asyncio.to_thread(sandbox.detach, namespace, endpoint)
+            raise
+        await self._serve_names(self._running[request.container_id], [*present, endpoint])
+        self._tell("connect", endpoint)
+        return endpoint
+
+    async def disconnect(self, container_id: str, name: str, network: Network) -> None:
+        """Detach a running container from one of its networks. Its ports there are published
+        no more."""
+        endpoints = self._records.endpoints(container_id)
+        left = [endpoint for endpoint in endpoints if endpoint.network.id != network.id]
+        gone = next((e for e in endpoints if e.network.id == network.id), None)
+        if gone is None:
+            raise NotConnected(name, network.name)
+        before = self._records.forwards(container_id)
+        self._records.delete_endpoint(gone.id)
+        await self._unpublish(container_id, before)
+        running = self._running.get(container_id)
+        if running is not None and running.namespace is not None and gone.interface:
+            await asyncio.to_thread(sandbox.detach, running.namespace, gone)
+            await asyncio.to_thread(sandbox.set_ways_out, running.namespace, left)
+            await self._serve_names(running, left)
+        self._tell("disconnect", gone)
+
+    def namespace(self, container_id: str) -> Sandbox:
+        """The running container's sandbox, for another that shares it."""
+        held = self._namespace(container_id)
+        return Sandbox(
+            container_id=container_id,
+            netns_fd=held.fd,
+            netns_path=held.path,
+            endpoints=tuple(self._records.endpoints(container_id)),
+        )
+
+    def close(self) -> None:
+        """Let go of all sockets and descriptors. Containers keep what is theirs."""
+        for running in self._running.values():
+            self._close_sockets(running)
+            if running.namespace is not None:
+                running.namespace.veths.clear()  # they stay up: the container runs on
+                self._pool.let_go(running.namespace)
+        self._running.clear()
+
+    # Claiming rows
+
+    def _claim(self, request: SandboxRequest, networks: Mapping[str, Network]) -> list[Endpoint]:
+        with self._records.transaction():
+            claimed: list[Endpoint] = []
+            for name, wanted in request.endpoints.items():
+                ipam.check_request(networks[name], wanted)
+                taken = {endpoint.interface for endpoint in claimed}
+                claimed.append(self._claim_one(request, networks[name], wanted, taken))
+            return claimed
+
+    def _claim_one(
+        self,
+        request: SandboxRequest,
+        network: Network,
+        wanted: EndpointRequest,
+        taken: set[str],
+    ) -> Endpoint:
+        """A row of its own: nobody else gets these addresses from now on."""
+        endpoint = Endpoint(
+            id=secrets.token_hex(32),
+            container_id=request.container_id,
+            network=network,
+            request=wanted,
+            resolving=request.resolving,
+        )
+        if network.driver == "bridge":
+            endpoint = replace(
+                with_addresses(
+                    endpoint,
+                    self._address(network, 4, wanted.ipv4),
+                    self._address(network, 6, wanted.ipv6),
+                ),
+                interface=_interface(network, wanted, taken),
+                mac=wanted.mac_address or bridge.random_mac(),
+                dns_names=_dns_names(request, wanted) if network.serves_names else (),
+            )
+        self._records.insert_endpoint(endpoint)
+        return endpoint
+
+    def _address(self, network: Network, version: int, wanted: str) -> str:
+        pool = network.pool4 if version == 4 else network.pool6
+        if pool is None:
+            return ""
+        used = self._records.used_addresses(network.id)
+        if wanted:
+            return ipam.claim(pool, wanted, used)
+        last = self._last.get((network.id, version), "")
+        address = ipam.allocate(network, pool, used, last)
+        self._last[network.id, version] = address
+        return address
+
+    # Carrying out, and undoing
+
+    def _furnish(
+        self,
+        namespace: Namespace,
+        endpoints: Sequence[Endpoint],
+        request: SandboxRequest,
+        present: Sequence[Endpoint] = (),
+    ) -> None:
+        for endpoint in endpoints:
+            if endpoint.interface:
+                sandbox.attach(
+                    namespace, endpoint, self._settings.bridge, hairpin=bool(request.ports)
+                )
+        sandbox.set_ways_out(namespace, [*present, *endpoints])
+        net = {n: value for n, value in request.sysctls.items() if n.startswith("net.")}
+        sandbox.set_sysctls(namespace, net)
+
+    async def _publish(
+        self,
+        running: _Running,
+        name: str,
+        endpoints: Sequence[Endpoint],
+        requests: Sequence[PortRequest],
+    ) -> None:
+        outward = [e for e in gateway_order(endpoints) if e.gateway4 or e.gateway6]
+        if not requests or not outward:
+            return
+        endpoint = outward[0]
+        running.held = self._ports.reserve(name, endpoint, requests)
+        # No await between the look at the rows in reserve() and this.
+        with self._records.transaction():
+            for port in running.held.ports:
+                self._records.insert_port(endpoint.id, port)
+        try:
+            await self._table.add(self._records.forwards(endpoint.container_id))
+        except OSError as error:
+            raise CannotPublish(name, endpoint, str(error)) from error
+        await self._start_proxies(running, endpoints)
+
+    async def _unpublish(self, container_id: str, before: Sequence[object]) -> None:
+        """Rows of ports have gone with their endpoint: let the rest follow."""
+        kept = self._records.forwards(container_id)
+        if len(kept) == len(before):
+            return
+        ports = set(self._records.ports(container_id))
+        running = self._running.get(container_id)
+        if running is not None:
+            for port in set(running.held.ports) - ports:
+                if held := running.held.ports.pop(port):
+                    held.close()
+            for server in running.proxies:
+                server.close()
+            running.proxies.clear()
+        await self._table.rewrite()
+
+    async def _start_proxies(self, running: _Running, endpoints: Sequence[Endpoint]) -> None:
+        """Serve TCP on IPv6 addresses of the host for a container without one."""
+        ipv4 = next((e.ipv4 for e in gateway_order(endpoints) if e.ipv4), "")
+        if not ipv4 or any(endpoint.ipv6 for endpoint in endpoints):
+            return
+        for port, held in running.held.ports.items():
+            if held is not None and port.protocol == "tcp" and ":" in port.host_ip:
+                held.setblocking(False)
+                running.proxies.append(await proxy.serve(held, ipv4, port.port))
+
+    async def _serve_names(self, running: _Running, endpoints: Sequence[Endpoint]) -> None:
+        """Have 127.0.0.11 answer, once there is a network whose containers have names."""
+        named = [endpoint for endpoint in endpoints if endpoint.network.serves_names]
+        if running.namespace is None or not named:
+            return
+        if running.names is None:
+            running.names = await NameServer.start(
+                running.namespace.fd, self._records, named[0].container_id, self._settings
+            )
+
+    def _release(self, running: _Running) -> None:
+        self._close_sockets(running)
+        if running.namespace is not None:
+            self._pool.let_go(running.namespace)
+
+    def _close_sockets(self, running: _Running) -> None:
+        for server in running.proxies:
+            server.close()
+        running.held.close()
+        if running.names is not None:
+            running.names.close()
+
+    def _namespace(self, container_id: str) -> Namespace:
+        running = self._running.get(container_id)
+        if running is None or running.namespace is None:
+            raise NoSandbox(container_id)
+        return running.namespace
+
+    def _check_connect(self, name: str, network: Network, present: Sequence[Endpoint]) -> None:
+        for endpoint in present:
+            if endpoint.network.id == network.id:
+                raise AlreadyConnected(name, network.name)
+        for driver in (network.driver, *(endpoint.network.driver for endpoint in present)):
+            if driver != "bridge":
+                raise CannotConnect(driver)
+
+    def _tell(self, action: str, endpoint: Endpoint) -> None:
+        network = endpoint.network
+        self._events.publish(
+            "network",
+            action,
+            network.id,
+            {"container": endpoint.container_id, "name": network.name, "type": network.driver},
+        )
+
+
+def _interface(network: Network, wanted: EndpointRequest, taken: set[str]) -> str:
+    chosen = wanted.driver_options.get("com.docker.network.endpoint.ifname", "")
+    if chosen and chosen not in taken:
+        return chosen
+    numbers = range(len(taken) + 1)
+    return next(name for n in numbers if (name := f"{network.interface_prefix}{n}") not in taken)
+
+
+def _dns_names(request: SandboxRequest, wanted: EndpointRequest) -> tuple[str, ...]:
+    """By which other containers find it; the first is also what its address is called."""
+    names = (request.name, *wanted.aliases, request.container_id[:SHORT_ID], request.hostname)
+    return tuple(dict.fromkeys(name for name in names if name))

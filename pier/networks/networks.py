@@ -1,0 +1,367 @@
+"""Networks: create, find, remove, prune; and the part of a container's start that needs them.
+
+One object for the daemon. `open` finds everything again from rows and kernel names: it rewrites
+the firewall as a whole, makes missing bridges, removes links of ours without a row.
+"""
+
+import asyncio
+import hashlib
+import logging
+import re
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from ipaddress import ip_interface, ip_network
+
+from pier.errors import Conflict, Forbidden, InvalidArgument, NotFound
+from pier.networks import bridge, files, ipam
+from pier.networks.attachments import Attachments, Publisher
+from pier.networks.model import (
+    PREDEFINED,
+    AddressPool,
+    Endpoint,
+    EndpointRequest,
+    Network,
+    NetworkSettings,
+    NetworkSpec,
+    Pool,
+    PublishedPort,
+    Sandbox,
+    SandboxRequest,
+    bridge_options,
+)
+from pier.networks.pool import SandboxPool
+from pier.networks.store import Database, Member, Records
+from pier.networks.table import Table
+
+_log = logging.getLogger(__name__)
+
+_DEVICE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,14}\Z")
+_CHECK_EVERY_S = 30.0
+_DRIVERS = ("bridge", "host", "null")
+
+
+class NoSuchNetwork(NotFound):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"network {name} not found")
+
+
+class AmbiguousNetwork(InvalidArgument):
+    def __init__(self, name: str, matches: int) -> None:
+        super().__init__(f"network {name} is ambiguous ({matches} matches found on ID prefix)")
+
+
+class NameInUse(Conflict):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"network with name {name} already exists")
+
+
+class PredefinedName(Forbidden):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"operation is not permitted on predefined {name} network")
+
+
+class PredefinedNetwork(Forbidden):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} is a pre-defined network and cannot be removed")
+
+
+class OnlyOne(Forbidden):
+    def __init__(self, driver: str) -> None:
+        super().__init__(f'only one instance of "{driver}" network is allowed')
+
+
+class NoSuchDriver(NotFound):
+    def __init__(self, driver: str) -> None:
+        super().__init__(f'plugin "{driver}" not found')
+
+
+class InUse(Forbidden):
+    def __init__(self, network: Network, members: Sequence[Member]) -> None:
+        listed = ", ".join(f'name:"{m.container_name}" id:"{m.endpoint.id[:12]}"' for m in members)
+        super().__init__(
+            f"error while removing network: network {network.name} has active endpoints ({listed})"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxFiles:
+    """Texts of /etc/hosts and /etc/resolv.conf."""
+
+    hosts: str
+    resolv_conf: str
+
+
+class Networks:
+    """All of networking. Callers hold the container's lock where a container is named."""
+
+    def __init__(self, database: Database, events: Publisher, settings: NetworkSettings) -> None:
+        self._settings = settings
+        self._events = events
+        self._records = Records(database)
+        self._pool = SandboxPool(settings.ready_sandboxes)
+        self._table = Table(f"pier-{settings.bridge}", self._records)
+        self._attachments = Attachments(settings, self._records, events, self._pool, self._table)
+        self._changing = asyncio.Lock()
+        self._stack = AsyncExitStack()
+        self._watch: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Make the host as the rows say, whatever was left behind."""
+        await asyncio.to_thread(self._prepare_host)
+        await self._make_predefined()
+        networks = [network for network in self._records.networks() if network.bridge]
+        endpoints = {endpoint.id for endpoint in self._records.all_endpoints()}
+        swept = await asyncio.to_thread(
+            bridge.sweep, self._settings.bridge, {n.bridge for n in networks}, endpoints
+        )
+        if swept:
+            _log.info("links without a record removed: %s", " ".join(swept))
+        for network in networks:
+            await asyncio.to_thread(self._make_bridge, network)
+        await self._table.rewrite()
+        await self._pool.fill()
+        tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
+        self._watch = tasks.create_task(self._keep_watch())
+
+    async def close(self) -> None:
+        """Stop. While containers run, what they need of the kernel stays; else nothing does."""
+        if self._watch is not None:
+            self._watch.cancel()
+        await self._stack.aclose()
+        self._attachments.close()
+        await self._pool.close()
+        running = bool(self._records.all_endpoints())
+        await self._table.close(keep=running)
+        if not running:
+            for network in self._records.networks():
+                if network.bridge:
+                    await asyncio.to_thread(bridge.remove, network.bridge, self._settings.bridge)
+
+    # Networks
+
+    def get(self, name: str) -> Network:
+        """By full ID, full name or a prefix of the ID, in this order."""
+        networks = self._records.networks()
+        name = "bridge" if name == "default" else name
+        for exact in (lambda n: n.id == name, lambda n: n.name == name):
+            if found := next(filter(exact, networks), None):
+                return found
+        matches = [network for network in networks if name and network.id.startswith(name)]
+        if len(matches) > 1:
+            raise AmbiguousNetwork(name, len(matches))
+        if not matches:
+            raise NoSuchNetwork(name)
+        return matches[0]
+
+    def list_(self) -> list[Network]:
+        return self._records.networks()
+
+    def members(self, network_id: str) -> list[Member]:
+        """The running containers on a network."""
+        return self._records.members(network_id)
+
+    async def create(self, spec: NetworkSpec) -> Network:
+        """A network with the subnets asked for, or the first free ones."""
+        async with self._changing:
+            self._check_new(spec)
+            network = await self._decide(Network(id=secrets.token_hex(32), spec=spec))
+            self._check_device(network)
+            if network.bridge:
+                await asyncio.to_thread(self._make_bridge, network)
+            self._records.save_network(network)
+            if network.bridge:
+                await self._table.rewrite()
+        self._tell("create", network)
+        return network
+
+    async def remove(self, name: str) -> None:
+        async with self._changing:
+            await self._remove(self.get(name))
+
+    async def prune(self, wanted: Callable[[Network], bool] = lambda _: True) -> list[str]:
+        """Remove the networks of users that no running container is on; their names."""
+        pruned = []
+        async with self._changing:
+            for network in self._records.networks():
+                unused = not self._records.members(network.id)
+                if not network.predefined and unused and wanted(network):
+                    await self._remove(network)
+                    pruned.append(network.name)
+        return pruned
+
+    # Containers
+
+    async def bring_up(self, request: SandboxRequest) -> Sandbox:
+        """See Attachments.bring_up. Without endpoints the sandbox has lo only."""
+        networks = {name: self.get(name) for name in request.endpoints}
+        return await self._attachments.bring_up(request, networks)
+
+    async def take_down(self, container_id: str) -> None:
+        await self._attachments.take_down(container_id)
+
+    async def adopt(self, container_id: str, pid: int) -> None:
+        await self._attachments.adopt(container_id, pid)
+
+    async def connect(self, request: SandboxRequest, name: str) -> Endpoint:
+        """Attach a running container to the network `name`, as request.endpoints says."""
+        network = self.get(name)
+        wanted = request.endpoints.get(name) or request.endpoints.get(network.name)
+        return await self._attachments.connect(request, network, wanted or EndpointRequest())
+
+    async def disconnect(self, container_id: str, container_name: str, name: str) -> None:
+        await self._attachments.disconnect(container_id, container_name, self.get(name))
+
+    def check_endpoint(self, name: str, request: EndpointRequest) -> Network:
+        """Refuse, before anything runs, what `bring_up` would refuse for the request's sake."""
+        network = self.get(name)
+        ipam.check_request(network, request)
+        return network
+
+    def sandbox(self, container_id: str) -> Sandbox:
+        """The sandbox of a running container, for one that joins it (`container:<id>`)."""
+        return self._attachments.namespace(container_id)
+
+    def endpoints(self, container_id: str) -> list[Endpoint]:
+        """Of a running container, in the order of its interfaces."""
+        return self._records.endpoints(container_id)
+
+    def published(self, container_id: str) -> list[PublishedPort]:
+        return self._records.ports(container_id)
+
+    def files(self, request: SandboxRequest) -> SandboxFiles:
+        """What /etc/hosts and /etc/resolv.conf of a container that is up must say."""
+        endpoints = self._records.endpoints(request.container_id)
+        host = files.read_host_files()
+        return SandboxFiles(
+            files.hosts_file(request, endpoints, self._host_gateways(), host),
+            files.resolv_conf(request, endpoints, self._settings, host),
+        )
+
+    def _host_gateways(self) -> Sequence[str]:
+        if self._settings.host_gateway_ips:
+            return self._settings.host_gateway_ips
+        return [pool.gateway for pool in self.get("bridge").spec.pools]
+
+    # Inside
+
+    def _prepare_host(self) -> None:
+        if self._settings.ip_forward:
+            bridge.allow_forwarding(4)
+
+    def _make_bridge(self, network: Network) -> None:
+        bridge.ensure(network, self._settings.bridge)
+        if network.pool6 and self._settings.ip_forward:
+            bridge.allow_forwarding(6)
+
+    async def _make_predefined(self) -> None:
+        """`bridge`, `host` and `none` always exist; `bridge` follows the settings."""
+        now = time.time_ns()
+        for name, driver in (("host", "host"), ("none", "null")):
+            if self._records.find_network(name) is None:
+                spec = NetworkSpec(name=name, driver=driver)
+                self._records.save_network(
+                    Network(id=secrets.token_hex(32), spec=spec, created_ns=now)
+                )
+        known = self._records.find_network("bridge")
+        default = Network(
+            id=known.id if known else secrets.token_hex(32),
+            spec=NetworkSpec(
+                name="bridge",
+                enable_ipv6=self._settings.ipv6,
+                options=bridge_options(self._settings),
+                pools=_default_pools(self._settings, known),
+            ),
+            created_ns=known.created_ns if known else now,
+        )
+        self._records.save_network(await self._decide(default))
+
+    async def _decide(self, network: Network) -> Network:
+        """With subnets and gateways; host and none have none."""
+        if network.driver != "bridge":
+            return replace(network, created_ns=network.created_ns or time.time_ns())
+        host = await asyncio.to_thread(bridge.used_by_host)
+        others = [
+            ip_network(pool.subnet)
+            for other in self._records.networks()
+            if other.id != network.id
+            for pool in other.spec.pools
+        ]
+        available = [*self._settings.address_pools, _local_ipv6(self._settings.bridge)]
+        spec = ipam.decide_pools(network.spec, available=available, networks=others, host=host)
+        return replace(network, spec=spec, created_ns=network.created_ns or time.time_ns())
+
+    def _check_new(self, spec: NetworkSpec) -> None:
+        if not spec.name.strip():
+            raise InvalidArgument("invalid name: name is empty")
+        if spec.name in PREDEFINED or spec.name == "default":
+            raise PredefinedName(spec.name)
+        if spec.driver not in _DRIVERS:
+            raise NoSuchDriver(spec.driver)
+        if spec.driver != "bridge":
+            raise OnlyOne(spec.driver)
+        if self._records.find_network(spec.name):
+            raise NameInUse(spec.name)
+
+    def _check_device(self, network: Network) -> None:
+        """The name goes into the firewall's text and to the kernel; and must be free."""
+        if not _DEVICE_NAME.match(network.bridge):
+            raise InvalidArgument(f"invalid bridge name {network.bridge!r}")
+        for other in self._records.networks():
+            if other.bridge == network.bridge:
+                raise Conflict(
+                    f"bridge name {network.bridge} is already in use by network {other.name}"
+                )
+
+    async def _remove(self, network: Network) -> None:
+        if network.predefined:
+            raise PredefinedNetwork(network.name)
+        # From here to the deletion of the row nothing awaits: nobody can come in between.
+        if members := self._records.members(network.id):
+            raise InUse(network, members)
+        self._records.delete_network(network.id)
+        await self._table.rewrite()
+        await asyncio.to_thread(bridge.remove, network.bridge, self._settings.bridge)
+        self._tell("destroy", network)
+
+    async def _keep_watch(self) -> None:
+        while True:
+            await asyncio.sleep(_CHECK_EVERY_S)
+            try:
+                await self._table.check()
+            except (OSError, TimeoutError):
+                _log.warning("the firewall could not be checked", exc_info=True)
+
+    def _tell(self, action: str, network: Network) -> None:
+        attributes = {"name": network.name, "type": network.driver}
+        self._events.publish("network", action, network.id, attributes)
+
+
+def _default_pools(settings: NetworkSettings, known: Network | None) -> tuple[Pool, ...]:
+    """Of the network `bridge`: as set, else as it was, else to be found."""
+    pools = list(known.spec.pools) if known else []
+    if settings.bip:
+        interface = ip_interface(settings.bip)
+        pool = Pool(
+            subnet=str(interface.network),
+            gateway=str(interface.ip),
+            ip_range=settings.fixed_cidr,
+        )
+        pools = [pool, *(p for p in pools if ":" in p.subnet)]
+    if settings.fixed_cidr_v6:
+        pools = [p for p in pools if ":" not in p.subnet]
+        pools.append(Pool(subnet=str(ip_network(settings.fixed_cidr_v6))))
+    return tuple(pools)
+
+
+def _local_ipv6(instance: str) -> AddressPool:
+    """A /48 of unique local addresses (RFC 4193) that is always the same on this host."""
+    try:
+        with open("/etc/machine-id", "rb") as file:
+            machine = file.read()
+    except FileNotFoundError:
+        machine = b""
+    digest = hashlib.sha256(machine + instance.encode()).hexdigest()
+    return AddressPool(f"fd{digest[:2]}:{digest[2:6]}:{digest[6:10]}::/48", 64)

@@ -1,0 +1,406 @@
+"""pier.networks against the real kernel.
+
+Every test has a host of its own: a thread in a fresh network namespace, in which a whole Networks
+lives, with another namespace as the world outside. Nothing of it reaches the machine, and
+nothing is left when the thread ends.
+"""
+
+import asyncio
+import os
+import socket
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address, ip_interface
+from pathlib import Path
+
+import pytest
+
+from pier.errors import Failed, Forbidden
+from pier.events import Events
+from pier.linux import netlink, netns
+from pier.linux.netlink import RouteSocket
+from pier.networks.model import (
+    AddressPool,
+    EndpointRequest,
+    NetworkSettings,
+    NetworkSpec,
+    Pool,
+    PortRequest,
+    SandboxRequest,
+)
+from pier.networks.networks import Networks
+from pier.store.database import Database
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+SETTINGS = NetworkSettings(
+    bridge="ptst0",
+    bip="10.213.0.1/24",
+    address_pools=(AddressPool("10.213.128.0/17", 24),),
+    ready_sandboxes=2,
+)
+HOST, OUTSIDE = "10.213.100.1", "10.213.100.2"
+
+
+class World:
+    """One host with one daemon's networks, and the world outside."""
+
+    def __init__(self, database: Path, outside: int) -> None:
+        self.path, self.outside = database, outside
+        self.database = Database(database)
+        self.events = Events()
+        self.networks = Networks(self.database, self.events, SETTINGS)
+
+    def container(self, number: int, name: str = "") -> str:
+        id_ = f"{number:064x}"
+        self.database.execute(
+            "INSERT INTO containers VALUES (?, ?, '', 'running', '{}', '[]', '{}', 0)",
+            (id_, name or f"c{number}"),
+        )
+        return id_
+
+    async def restarted(self) -> None:
+        """As after kill -9: nothing was closed properly, all descriptors are gone."""
+        old = self.networks
+        if old._watch is not None:
+            old._watch.cancel()
+        await old._stack.aclose()
+        old._attachments.close()
+        await old._pool.close()
+        await old._table._nft.close()
+        self.networks = Networks(self.database, self.events, SETTINGS)
+        await self.networks.open()
+
+
+def on_a_host(tmp_path: Path, body: Callable[[World], Awaitable[None]]) -> None:
+    async def live(outside: int) -> None:
+        world = World(tmp_path / "pier.db", outside)
+        try:
+            await world.networks.open()
+            await body(world)
+        finally:
+            for row in world.database.execute("SELECT id FROM containers").fetchall():
+                await world.networks.take_down(row["id"])
+            await world.networks.close()
+            world.database.close()
+
+    def host(fd: int) -> None:
+        outside, theirs = netns.create(lambda fd: (fd, RouteSocket()))
+        with RouteSocket() as ours:
+            ours.request(netlink.create_veth("ptstw", "eth0", peer_netns_fd=outside))
+            for route, name, address in ((ours, "ptstw", HOST), (theirs, "eth0", OUTSIDE)):
+                link, lo = route.find_link(name), route.find_link("lo")
+                assert link is not None
+                assert lo is not None
+                route.request(
+                    netlink.set_link(lo.index, up=True),
+                    netlink.set_link(link.index, up=True),
+                    netlink.add_address(link.index, ip_interface(f"{address}/24")),
+                )
+                if route is theirs:  # it knows the way to containers, as a neighbour might
+                    route.request(netlink.default_route(ip_address(HOST), link.index))
+        try:
+            asyncio.run(live(outside))
+        finally:
+            theirs.close()
+            os.close(outside)
+        os.close(fd)
+
+    netns.create(host)
+
+
+def here() -> int:
+    return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+
+@contextmanager
+def server(fd: int, port: int, address: str = "0.0.0.0") -> Iterator[None]:
+    """Answers every TCP connection with the client's address."""
+    listening = netns.socket_in(fd, socket.AF_INET, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind((address, port))
+    listening.listen()
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, peer = listening.accept()
+            except OSError:
+                return
+            with connection:
+                connection.sendall(peer[0].encode())
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        listening.shutdown(socket.SHUT_RDWR)
+        listening.close()
+        thread.join()
+
+
+def ask(fd: int, address: str, port: int, timeout_s: float = 3.0) -> str:
+    """The address the server there saw; "" if it cannot be reached."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with netns.socket_in(fd, family, socket.SOCK_STREAM) as client:
+        client.settimeout(timeout_s)
+        try:
+            client.connect((address, port))
+            return client.recv(100).decode()
+        except OSError:
+            return ""
+
+
+async def reach(fd: int, address: str, port: int, timeout_s: float = 3.0) -> str:
+    return await asyncio.to_thread(ask, fd, address, port, timeout_s)
+
+
+def request(
+    id_: str, *networks: str, name: str = "", ports: tuple[PortRequest, ...] = ()
+) -> SandboxRequest:
+    return SandboxRequest(
+        container_id=id_,
+        name=name or "c",
+        hostname=id_[:12],
+        endpoints={network: EndpointRequest() for network in networks},
+        ports=ports,
+    )
+
+
+def set_br_netfilter(value: str) -> None:
+    path = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+    if path.exists():  # the module is there: whether it is on, somebody else decides
+        path.write_text(value)
+
+
+@pytest.mark.parametrize("br_netfilter", ["0", "1"])
+def test_a_container_is_reached_by_its_published_port(tmp_path: Path, br_netfilter: str) -> None:
+    async def body(world: World) -> None:
+        set_br_netfilter(br_netfilter)
+        web = await world.networks.bring_up(
+            request(world.container(1), "bridge", ports=(PortRequest(port=80, host_port="8080"),))
+        )
+        other = await world.networks.bring_up(request(world.container(2), "bridge"))
+        address = web.endpoints[0].ipv4
+        me = here()
+        with server(web.netns_fd, 80), server(world.outside, 90):
+            assert await reach(web.netns_fd, OUTSIDE, 90) == HOST  # masqueraded
+            assert await reach(other.netns_fd, address, 80) == other.endpoints[0].ipv4
+            assert await reach(world.outside, HOST, 8080) == OUTSIDE
+            assert await reach(me, HOST, 8080) == "10.213.0.1"
+            assert await reach(me, "127.0.0.1", 8080) == "10.213.0.1"
+            assert await reach(me, "::1", 8080) == "10.213.0.1"
+            assert await reach(other.netns_fd, HOST, 8080) == "10.213.0.1"  # hairpin
+            assert await reach(web.netns_fd, HOST, 8080) == "10.213.0.1"  # to itself
+            assert await reach(world.outside, address, 80, 0.3) == ""  # routed past the port
+        os.close(me)
+        ports = world.networks.published(web.container_id)
+        assert [(p.host_ip, p.host_port) for p in ports] == [("0.0.0.0", 8080), ("::", 8080)]
+
+    on_a_host(tmp_path, body)
+
+
+def test_take_down_frees_everything_twice(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        id_ = world.container(1)
+        for _ in range(3):
+            ports = (PortRequest(port=80, host_port="8080"),)
+            up = await world.networks.bring_up(request(id_, "bridge", ports=ports))
+            await world.networks.take_down(id_)
+            await world.networks.take_down(id_)
+            assert world.networks.endpoints(id_) == []
+        assert [e.action for e in world.events.history()].count("disconnect") == 3
+        await world.networks._pool.swept()
+        with RouteSocket() as route:
+            deadline = time.monotonic() + 5
+            while route.find_link(up.endpoints[0].veth):
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.01)
+        listed = await world.networks._table._nft.list_json("table", "inet", "pier-ptst0")
+        assert b"8080" not in listed
+
+    on_a_host(tmp_path, body)
+
+
+def test_a_port_is_given_once(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        ports = (PortRequest(port=80, host_port="8080"),)
+        await world.networks.bring_up(request(world.container(1), "bridge", ports=ports))
+        second = world.container(2)
+        with pytest.raises(Failed, match=r"endpoint web \(\w{64}\): Bind for 0.0.0.0:8080 failed"):
+            await world.networks.bring_up(request(second, "bridge", name="web", ports=ports))
+        assert world.networks.endpoints(second) == []
+        with socket.create_server(("0.0.0.0", 8081)):
+            taken = (PortRequest(port=80, host_port="8081"),)
+            with pytest.raises(
+                Failed, match=r"failed to bind host port 0\.0\.0\.0:8081/tcp: address al"
+            ):
+                await world.networks.bring_up(request(second, "bridge", ports=taken))
+        flexible = (PortRequest(port=80, host_port="8080-8085"), PortRequest(port=81))
+        await world.networks.bring_up(request(second, "bridge", ports=flexible))
+        chosen = {(p.port, p.host_port) for p in world.networks.published(second)}
+        assert (80, 8081) in chosen
+        assert len(chosen) == 2
+
+    on_a_host(tmp_path, body)
+
+
+def test_none_has_lo_only_and_host_is_the_hosts(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        none = await world.networks.bring_up(request(world.container(1), "none"))
+        with netns.run_in(none.netns_fd, RouteSocket) as inside:
+            assert [(link.name, link.up) for link in inside.links()] == [("lo", True)]
+        host = await world.networks.bring_up(request(world.container(2), "host"))
+        assert (host.netns_fd, host.netns_path) == (-1, "")
+        assert [
+            m.container_name for m in world.networks.members(world.networks.get("host").id)
+        ] == ["c2"]
+
+    on_a_host(tmp_path, body)
+
+
+def test_networks_are_strangers_to_one_another(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        await world.networks.create(NetworkSpec(name="a"))
+        await world.networks.create(NetworkSpec(name="b", internal=True))
+        one = await world.networks.bring_up(request(world.container(1), "bridge"))
+        a = await world.networks.bring_up(
+            request(world.container(2), "a", ports=(PortRequest(port=80, host_port="8080"),))
+        )
+        b = await world.networks.bring_up(request(world.container(3), "b"))
+        b2 = await world.networks.bring_up(request(world.container(4), "b"))
+        with server(a.netns_fd, 80), server(b.netns_fd, 80), server(world.outside, 90):
+            assert await reach(one.netns_fd, a.endpoints[0].ipv4, 80, 0.3) == ""
+            assert await reach(one.netns_fd, HOST, 8080) != ""  # published is published
+            assert await reach(one.netns_fd, b.endpoints[0].ipv4, 80, 0.3) == ""
+            assert await reach(b2.netns_fd, b.endpoints[0].ipv4, 80) == b2.endpoints[0].ipv4
+            assert await reach(b.netns_fd, OUTSIDE, 90, 0.3) == ""
+            assert await reach(b.netns_fd, a.endpoints[0].ipv4, 80, 0.3) == ""
+            assert await reach(a.netns_fd, OUTSIDE, 90) == HOST
+
+    on_a_host(tmp_path, body)
+
+
+@pytest.mark.parametrize("br_netfilter", ["0", "1"])
+def test_without_icc_only_what_is_published_is_reached(tmp_path: Path, br_netfilter: str) -> None:
+    async def body(world: World) -> None:
+        set_br_netfilter(br_netfilter)
+        options = {"com.docker.network.bridge.enable_icc": "false"}
+        await world.networks.create(NetworkSpec(name="a", options=options))
+        ports = (PortRequest(port=80, host_port="8080"),)
+        one = await world.networks.bring_up(request(world.container(1), "a", ports=ports))
+        two = await world.networks.bring_up(request(world.container(2), "a"))
+        with server(one.netns_fd, 80), server(world.outside, 90):
+            assert await reach(two.netns_fd, one.endpoints[0].ipv4, 80, 0.3) == ""
+            assert await reach(two.netns_fd, HOST, 8080) != ""
+            assert await reach(two.netns_fd, OUTSIDE, 90) == HOST
+
+    on_a_host(tmp_path, body)
+
+
+def test_after_a_crash_all_is_found_again(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        id_ = world.container(1)
+        await world.networks.create(NetworkSpec(name="a"))
+        ports = (PortRequest(port=80, host_port="8080"),)
+        up = await world.networks.bring_up(request(id_, "a", ports=ports))
+        process = await asyncio.create_subprocess_exec(
+            "nsenter", f"--net={up.netns_path}", "sleep", "60"
+        )
+        try:
+            fd = os.dup(up.netns_fd)
+            with RouteSocket() as route:  # litter of ours, and somebody else's
+                for name, alias in (("ptstlitter", "pier:ptst0:gone"), ("ptstother", "pier:other")):
+                    route.request(netlink.create_veth(name, f"{name}p"[-15:], peer_netns_fd=fd))
+                    link = route.find_link(name)
+                    assert link is not None
+                    route.request(netlink.set_link(link.index, alias=alias))
+            await world.networks._table._nft.apply(["flush ruleset"])
+            await world.restarted()
+            with RouteSocket() as route:
+                assert route.find_link("ptstlitter") is None
+                assert route.find_link("ptstother") is not None
+                assert route.find_link(up.endpoints[0].veth) is not None
+            await world.networks.adopt(id_, process.pid)
+            with server(fd, 80):
+                assert await reach(world.outside, HOST, 8080) == OUTSIDE
+            with pytest.raises(Failed, match="already allocated"):
+                await world.networks.bring_up(request(world.container(2), "a", ports=ports))
+            await world.networks.connect(request(id_, "bridge"), "bridge")
+            assert [e.interface for e in world.networks.endpoints(id_)] == ["eth0", "eth1"]
+            os.close(fd)
+        finally:
+            process.kill()
+            await process.wait()
+
+    on_a_host(tmp_path, body)
+
+
+def test_connect_and_disconnect_while_it_runs(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        id_ = world.container(1)
+        spec = NetworkSpec(name="b", pools=(Pool(subnet="10.213.50.0/24"),))
+        await world.networks.create(spec)
+        up = await world.networks.bring_up(request(id_, "bridge", name="web"))
+        wanted = SandboxRequest(
+            container_id=id_, name="web", endpoints={"b": EndpointRequest(ipv4="10.213.50.9")}
+        )
+        endpoint = await world.networks.connect(wanted, "b")
+        assert (endpoint.interface, endpoint.ipv4, endpoint.prefix4) == ("eth1", "10.213.50.9", 24)
+        with pytest.raises(Forbidden, match="endpoint with name web already exists in network b"):
+            await world.networks.connect(wanted, "b")
+        with pytest.raises(Forbidden, match=r'network b has active endpoints \(name:"c1" id:"'):
+            await world.networks.remove("b")
+        with server(world.outside, 90):
+            await world.networks.disconnect(id_, "web", "bridge")
+            assert await reach(up.netns_fd, OUTSIDE, 90) == HOST
+        await world.networks.disconnect(id_, "web", "b")
+        with pytest.raises(Forbidden, match="container web is not connected to network b"):
+            await world.networks.disconnect(id_, "web", "b")
+        await world.networks.remove("b")
+        with netns.run_in(up.netns_fd, RouteSocket) as inside, RouteSocket() as route:
+            assert [link.name for link in inside.links()] == ["lo"]
+            assert not [link for link in route.links() if link.name.startswith("br-")]
+
+    on_a_host(tmp_path, body)
+
+
+def test_a_neighbour_that_drops_gets_an_exception_for_our_bridges(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        nft = world.networks._table._nft
+        await nft.apply_script(
+            "table ip filter { chain FORWARD {"
+            " type filter hook forward priority 0; policy drop; }; }"
+        )
+        up = await world.networks.bring_up(request(world.container(1), "bridge"))
+        with server(world.outside, 90):
+            assert await reach(up.netns_fd, OUTSIDE, 90, 0.3) == ""
+            for _ in range(2):
+                await world.networks._table.check()
+                assert await reach(up.netns_fd, OUTSIDE, 90) == HOST
+        listed = await nft.list_json("chain", "ip", "filter", "FORWARD")
+        assert listed.count(b"pier-ptst0") == 2
+        await world.networks._table.close(keep=True)
+        assert b"pier-ptst0" not in await nft.list_json("chain", "ip", "filter", "FORWARD")
+
+    on_a_host(tmp_path, body)
+
+
+def test_nothing_is_left_when_it_closes(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        await world.networks.create(NetworkSpec(name="a"))
+        await world.networks.bring_up(request(world.container(1), "a"))
+        await world.networks.take_down(f"{1:064x}")
+        await world.networks.close()
+        with RouteSocket() as route:
+            deadline = time.monotonic() + 5
+            while {link.name for link in route.links()} - {"lo", "ptstw"}:
+                assert time.monotonic() < deadline, route.links()
+                await asyncio.sleep(0.01)
+        listed = await world.networks._table._nft.list_json("tables")
+        assert b"pier-" not in listed
+
+    on_a_host(tmp_path, body)
