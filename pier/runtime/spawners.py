@@ -65,23 +65,41 @@ class Spawner:
 
         Raises TimeoutError; the command is not killed, for runtimes clean up after themselves.
         """
+        try:
+            return await self._run(argv, hide_v2=hide_v2, timeout_s=timeout_s)
+        except MonitorLost:
+            if not await self._died():
+                raise
+            return await self._run(argv, hide_v2=hide_v2, timeout_s=timeout_s)
+
+    async def _run(self, argv: Sequence[str], *, hide_v2: bool, timeout_s: float) -> Finished:
         with contextlib.ExitStack() as stack:
             (out, err), child = _output_pipes(stack)
             ours, theirs = protocol.socket_pair()
-            stack.callback(theirs.close)
-            order = {"op": "run", "argv": list(argv), "hide_v2": hide_v2}
             finished: asyncio.Future[Mapping[str, Any]]
             finished = asyncio.get_running_loop().create_future()
             connection = Connection(ours, finished.set_result, lambda: _lost(finished))
             stack.callback(connection.close)
-            self._send(order, [theirs.fileno(), *child])
-            theirs.close()
+            with theirs:
+                order = {"op": "run", "argv": list(argv), "hide_v2": hide_v2}
+                self._send(order, [theirs.fileno(), *child])
             answer = await asyncio.wait_for(finished, timeout_s)
             if answer.get("error"):
                 raise Failed(f"{argv[0]}: {answer['error']}")
             return Finished(answer["code"], _drain(out), _drain(err))
 
     async def _launch(
+        self, order: MonitorOrder | ExecOrder, directory: Path, *, execing: bool
+    ) -> Monitor:
+        try:
+            return await self._fork(order, directory, execing=execing)
+        except MonitorLost:
+            # A spawner that dies takes the order it had received with it.
+            if not await self._died():
+                raise
+            return await self._fork(order, directory, execing=execing)
+
+    async def _fork(
         self, order: MonitorOrder | ExecOrder, directory: Path, *, execing: bool
     ) -> Monitor:
         ours, theirs = protocol.socket_pair()
@@ -96,6 +114,17 @@ class Spawner:
             raise
         return monitor
 
+    async def _died(self) -> bool:
+        """A dying process closes its sockets a little before it can be waited for."""
+        for _ in range(5):
+            if not self._alive():
+                return True
+            await asyncio.sleep(0.01)
+        return False
+
+    def _alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def _send(self, request: Mapping[str, object], fds: Sequence[int]) -> None:
         """A spawner may die between two requests: the second attempt meets a new one."""
         try:
@@ -105,7 +134,7 @@ class Spawner:
             protocol.send(self._ensure(), request, fds)
 
     def _ensure(self) -> socket.socket:
-        if self._socket is not None and self._process is not None and self._process.poll() is None:
+        if self._socket is not None and self._alive():
             return self._socket
         self._hang_up()
         ours, theirs = protocol.socket_pair()

@@ -1,0 +1,84 @@
+"""Log files that rotate, on a real file system."""
+
+import gzip
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pier.runtime.log_file import LogFile
+from pier.runtime.log_format import STDOUT, decode_blocks
+from pier.runtime.orders import LogOrder
+
+
+def write(path: Path, count: int, driver: str = "json-file", **options: Any) -> None:
+    log = LogFile(LogOrder(driver, str(path), **options))
+    for number in range(count):
+        log.write(STDOUT, b"line %d\n" % number)
+    log.close()
+    assert log.lost == 0
+
+
+def names_in(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def numbers(path: Path) -> list[int]:
+    data = path.read_bytes()
+    lines = (gzip.decompress(data) if path.suffix == ".gz" else data).splitlines()
+    return [int(json.loads(line)["log"].split()[1]) for line in lines]
+
+
+def test_without_a_limit_everything_is_in_one_file(tmp_path: Path) -> None:
+    write(tmp_path / "log", 100)
+    write(tmp_path / "log", 100)
+    assert numbers(tmp_path / "log") == [*range(100), *range(100)]
+    assert names_in(tmp_path) == ["log"]
+    assert (tmp_path / "log").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_rotation_keeps_the_newest_files_in_order(tmp_path: Path, compress: bool) -> None:
+    path = tmp_path / "log"
+    write(path, 200, max_size_bytes=2000, max_files=3, compress=compress)
+    if compress:
+        while (child := os.waitpid(-1, os.WNOHANG)) == (0, 0):
+            pass
+        assert child[1] == 0
+    suffix = ".gz" if compress else ""
+    names = ["log", f"log.1{suffix}", f"log.2{suffix}"]
+    assert names_in(tmp_path) == names
+    kept = [n for name in reversed(names) for n in numbers(tmp_path / name)]
+    assert kept == list(range(kept[0], 200))
+    assert 2000 <= (tmp_path / "log.1").stat().st_size < 2200 if not compress else True
+
+
+def test_one_file_begins_again(tmp_path: Path) -> None:
+    write(tmp_path / "log", 200, max_size_bytes=2000, max_files=1)
+    assert names_in(tmp_path) == ["log"]
+    assert numbers(tmp_path / "log")[-1] == 199
+
+
+def test_a_chunk_larger_than_the_limit_is_cut_between_records(tmp_path: Path) -> None:
+    log = LogFile(LogOrder("json-file", str(tmp_path / "log"), max_size_bytes=5000, max_files=50))
+    log.write(STDOUT, b"".join(b"line %d\n" % number for number in range(1000)))
+    log.close()
+    files = sorted(tmp_path.iterdir(), key=lambda path: -int(path.suffix[1:] or 0))
+    assert [n for path in files for n in numbers(path)] == list(range(1000))
+    assert all(path.stat().st_size < 5200 for path in files)
+
+
+def test_local_blocks_rotate_whole(tmp_path: Path) -> None:
+    write(tmp_path / "log", 200, driver="local", max_size_bytes=1000, max_files=100)
+    files = sorted(tmp_path.iterdir(), key=lambda path: -int(path.suffix[1:] or 0))
+    blocks = [block for path in files for block in decode_blocks(path.read_bytes())]
+    assert [block.data for block in blocks] == [b"line %d\n" % number for number in range(200)]
+
+
+def test_a_full_disk_loses_records_and_nothing_else() -> None:
+    log = LogFile(LogOrder("json-file", "/dev/full"))
+    log.write(STDOUT, b"lost\n")
+    assert log.lost == 1
+    log.close()
