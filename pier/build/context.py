@@ -1,0 +1,166 @@
+"""The files a build may take from: a directory of its own, filled from what the client sent.
+
+An archive (in any compression) is unpacked below a directory that only the daemon can enter; it
+cannot lead a write elsewhere (pier.archive.extract) and is bounded in size and number. Then the
+Dockerfile and its ignore file are found in it.
+"""
+
+import asyncio
+import errno
+import os
+import posixpath
+import stat
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pier.archive.compression import decompressed
+from pier.archive.entry import DIRECTORY, Entry
+from pier.archive.reader import TarReader
+from pier.build.copy import Placer, Placing
+from pier.build.ignore import IgnoreRules, read_ignore_file
+from pier.build.parser import MAX_DOCKERFILE_BYTES
+from pier.build.trees import Tree
+from pier.errors import InvalidArgument
+from pier.linux.paths import open_in_root
+from pier.linux.trees import remove_tree
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+MAX_CONTEXT_BYTES = 1 << 36
+MAX_CONTEXT_FILES = 2_000_000
+DEFAULT_DOCKERFILE = "Dockerfile"
+
+
+class DockerfileNotFound(InvalidArgument):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Cannot locate specified Dockerfile: {name}")
+
+
+class OutsideContext(InvalidArgument):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the Dockerfile ({name}) must be within the build context")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """An open context directory; `close` it. `tree` leaves out what the ignore file says."""
+
+    directory: Path
+    tree: Tree
+    dockerfile: bytes
+
+    def close(self) -> None:
+        os.close(self.tree.root_fd)
+
+
+class _ContextPlacer(Placer):
+    """The context's own root takes no owner or mode from the archive: it stays ours."""
+
+    def place_root(self, entry: Entry) -> None:  # type: ignore[explicit-override]  # typing.override: 3.12
+        if entry.kind != DIRECTORY:
+            raise InvalidArgument("the build context is not a directory")
+
+    def replace(self, parent: int, path: bytes, name: bytes, entry: Entry) -> bool:  # type: ignore[explicit-override]
+        return super(Placer, self).replace(parent, path, name, entry)
+
+
+async def receive(stream: AsyncIterator[bytes], directory: Path) -> None:
+    """Unpack the archive that `stream` brings into the empty `directory`.
+
+    Reads to the end of the stream. What came before an error stays: the caller removes it.
+    """
+    chunks = blocking_chunks(stream)
+    await asyncio.to_thread(unpack_context, chunks, directory)
+
+
+def blocking_chunks(stream: AsyncIterator[bytes]) -> Iterator[bytes]:
+    """`stream` for a thread to read; made on the event loop that the stream belongs to."""
+    loop = asyncio.get_running_loop()
+
+    async def following() -> bytes | None:
+        return await anext(stream, None)
+
+    def chunks() -> Iterator[bytes]:
+        while True:
+            chunk = asyncio.run_coroutine_threadsafe(following(), loop).result()
+            if chunk is None:
+                return
+            yield chunk
+
+    return chunks()
+
+
+def unpack_context(chunks: Iterator[bytes], directory: Path) -> None:
+    placing = Placing(max_bytes=MAX_CONTEXT_BYTES, max_entries=MAX_CONTEXT_FILES)
+    root_fd = os.open(directory, _DIRECTORY)
+    try:
+        with _ContextPlacer(root_fd, "", placing) as placer:
+            reader = TarReader(decompressed(chunks))
+            for entry in reader:
+                placer.add(entry, reader.pieces())
+            placer.finish()
+    finally:
+        os.close(root_fd)
+    for _ in chunks:
+        pass
+
+
+def open_context(directory: Path, dockerfile: str) -> Context:
+    """Find the Dockerfile, and the ignore file that belongs to it, in an unpacked context."""
+    root_fd = os.open(directory, _DIRECTORY)
+    try:
+        name, text = _find_dockerfile(root_fd, dockerfile)
+        ignore = _ignore_rules(root_fd, name)
+    except BaseException:
+        os.close(root_fd)
+        raise
+    return Context(directory, Tree(root_fd, ignore), text)
+
+
+def open_tree(directory: Path, *, own_ids: bool = False) -> Tree:
+    """A further context: only its own ignore file counts."""
+    root_fd = os.open(directory, _DIRECTORY)
+    return Tree(root_fd, _ignore_rules(root_fd, DEFAULT_DOCKERFILE), own_ids)
+
+
+def remove_directory(path: Path) -> None:
+    fd = os.open(path.parent, _DIRECTORY)
+    try:
+        remove_tree(path.name, dir_fd=fd)
+    finally:
+        os.close(fd)
+
+
+def _find_dockerfile(root_fd: int, wanted: str) -> tuple[str, bytes]:
+    name = wanted or DEFAULT_DOCKERFILE
+    relative = posixpath.normpath(name.lstrip("/") if name.startswith("/") else name)
+    if relative.startswith("../") or relative == "..":
+        raise OutsideContext(name)
+    names = [relative, "dockerfile"] if relative == DEFAULT_DOCKERFILE else [relative]
+    for candidate in names:
+        data = _read(root_fd, candidate, MAX_DOCKERFILE_BYTES + 1)
+        if data is not None:
+            return candidate, data
+    raise DockerfileNotFound(name)
+
+
+def _ignore_rules(root_fd: int, dockerfile: str) -> IgnoreRules:
+    for name in (f"{dockerfile}.dockerignore", ".dockerignore"):
+        data = _read(root_fd, name, MAX_DOCKERFILE_BYTES)
+        if data is not None:
+            return IgnoreRules(read_ignore_file(data))
+    return IgnoreRules([])
+
+
+def _read(root_fd: int, path: str, limit: int) -> bytes | None:
+    """A regular file of the context, up to `limit` bytes; None if there is none."""
+    try:
+        fd = open_in_root(root_fd, path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO):
+            return None
+        raise
+    with os.fdopen(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return None
+        return file.read(limit)

@@ -1,0 +1,144 @@
+"""Git repositories as contexts and ADD sources: which one, which commit, checked out how.
+
+The `git` program does the work, with a home of its own, no hooks, no prompts, and only protocols
+that speak to a server: a URL cannot name a file of the host or a command.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+from pier.errors import Failed, InvalidArgument
+from pier.linux import process
+
+_TIMEOUT_S = 600.0
+_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_SCP = re.compile(r"(?:[\w.-]+@)?[\w.-]+:(?!//)[^\s]+")
+_REF = re.compile(r"[\w./+@{}^~-]{1,255}", re.ASCII)
+_SCHEMES = ("https", "http", "git", "ssh")
+_CONFIG = (
+    "core.hooksPath=/dev/null", "protocol.allow=never", "protocol.https.allow=always",
+    "protocol.http.allow=always", "protocol.git.allow=always", "protocol.ssh.allow=always",
+    "core.symlinks=true", "core.fsmonitor=false", "advice.detachedHead=false",
+)  # fmt: skip
+_ENVIRONMENT = {
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_SSH_COMMAND": "ssh -oBatchMode=yes -oStrictHostKeyChecking=accept-new",
+    "LC_ALL": "C",
+}
+
+
+class BadGitUrl(InvalidArgument):
+    def __init__(self, url: str, why: str) -> None:
+        super().__init__(f"invalid git URL {url!r}: {why}")
+
+
+class GitFailed(Failed):
+    def __init__(self, url: str, why: str) -> None:
+        super().__init__(f"unable to get {url}: {why}")
+
+
+@dataclass(frozen=True, slots=True)
+class GitSource:
+    """`url#ref:subdir`. `checksum`: what the commit must begin with."""
+
+    url: str
+    ref: str = ""
+    subdirectory: str = ""
+    checksum: str = ""
+
+
+def parse_git_url(text: str) -> GitSource:
+    """Read `url#ref:dir` or `url?ref=&subdir=&checksum=`; raise BadGitUrl."""
+    location, _, fragment = text.partition("#")
+    ref, _, subdirectory = fragment.partition(":")
+    location, query = _without_query(location)
+    source = GitSource(
+        url=_checked_location(location, text),
+        ref=query.get("ref") or query.get("branch") or query.get("tag") or ref,
+        subdirectory=(query.get("subdir") or subdirectory).strip("/"),
+        checksum=query.get("checksum") or query.get("commit") or "",
+    )
+    if source.ref and (not _REF.fullmatch(source.ref) or source.ref.startswith("-")):
+        raise BadGitUrl(text, f"invalid ref {source.ref!r}")
+    if ".." in source.subdirectory.split("/"):
+        raise BadGitUrl(text, "the subdirectory is outside of the repository")
+    return source
+
+
+def _without_query(location: str) -> tuple[str, dict[str, str]]:
+    if "?" not in location:
+        return location, {}
+    parts = urlsplit(location)
+    return urlunsplit(parts._replace(query="")), dict(parse_qsl(parts.query))
+
+
+def _checked_location(location: str, text: str) -> str:
+    if location.startswith("github.com/"):
+        location = "https://" + location
+    if "://" not in location:
+        if location.startswith("-") or not _SCP.fullmatch(location):
+            raise BadGitUrl(text, "not a URL")
+        return location
+    if urlsplit(location).scheme not in _SCHEMES or urlsplit(location).netloc.startswith("-"):
+        raise BadGitUrl(text, "unsupported protocol")
+    return location
+
+
+async def check_out(source: GitSource, directory: Path, *, keep_git_dir: bool) -> str:
+    """Put the wanted commit's files into the empty `directory`; return the commit.
+
+    Submodules are checked out too. Raises GitFailed, InvalidArgument for a wrong checksum.
+    """
+    await _git(source, ["init", "--quiet", "."], directory)
+    await _git(source, ["remote", "add", "origin", source.url], directory)
+    await _fetch(source, directory)
+    found = await _git(source, ["rev-parse", "FETCH_HEAD^{commit}"], directory)
+    commit = found.strip()
+    if source.checksum and not commit.startswith(source.checksum):
+        raise InvalidArgument(f"expected checksum to match {source.checksum}, got {commit}")
+    await _git(source, ["checkout", "--quiet", "--force", commit], directory)
+    update = ["submodule", "update", "--init", "--recursive", "--depth=1", "--quiet"]
+    if (directory / ".gitmodules").is_file():
+        await _git(source, update, directory)
+    if not keep_git_dir:
+        await _git_dir_removed(directory)
+    return commit
+
+
+async def _fetch(source: GitSource, directory: Path) -> None:
+    ref = source.ref or "HEAD"
+    fetch = ["fetch", "--quiet", "--no-tags", "--depth=1", "--", "origin"]
+    try:
+        await _git(source, [*fetch, ref], directory)
+    except GitFailed:
+        if not _COMMIT.match(ref) and not re.fullmatch(r"[0-9a-f]{7,}", ref):
+            raise
+        # A server may refuse to send a commit by its name: take all, and look for it there.
+        everything = ["fetch", "--quiet", "origin", "+refs/*:refs/remotes/origin/*"]
+        await _git(source, everything, directory)
+        await _git(source, ["fetch", "--quiet", ".", ref], directory)
+
+
+async def _git_dir_removed(directory: Path) -> None:
+    await process.run(["rm", "-rf", "--", str(directory / ".git")], timeout_s=_TIMEOUT_S)
+
+
+async def _git(source: GitSource, arguments: Sequence[str], directory: Path) -> str:
+    options = [word for setting in _CONFIG for word in ("-c", setting)]
+    argv = ["git", "-C", str(directory), *options, *arguments]
+    environment = {**_ENVIRONMENT, "HOME": str(directory.parent)}
+    try:
+        done = await process.run(argv, timeout_s=_TIMEOUT_S, env=environment)
+    except FileNotFoundError as error:
+        raise GitFailed(source.url, "git is not installed on the daemon's host") from error
+    except TimeoutError as error:
+        raise GitFailed(source.url, f"git took more than {_TIMEOUT_S:.0f} seconds") from error
+    if done.code:
+        raise GitFailed(source.url, done.message.rpartition("\n")[2] or f"git ended {done.code}")
+    return done.stdout.decode("utf-8", "replace")

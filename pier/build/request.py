@@ -1,0 +1,99 @@
+"""What is asked of a build, and what comes of it: values, without a word of the API."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pier.build.run import Limits
+from pier.errors import Failed, InvalidArgument
+from pier.oci.digest import Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """Something to make besides the image. type: "local" and "tar" (files), "oci" (an archive).
+
+    The image is made and tagged unless outputs are given and none is of type "image".
+    rewrite_timestamp: no file in a layer made here is younger than SOURCE_DATE_EPOCH.
+    """
+
+    type: str
+    path: Path | None = None
+    rewrite_timestamp: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRequest:
+    """One build. Everything has Docker's default.
+
+    remote: "" for the context that comes along, else a URL (git, tar or Dockerfile).
+    build_args: a value None takes nothing (the client had no such variable). contexts: named
+    contexts, `docker-image://`, URLs, or `input:DIR`, a directory of the main context.
+    network: of RUN: "default", "none", "host", or a network. secrets and ssh: by ID; ssh is the
+    path of an agent's socket. allow_insecure: RUN --security=insecure is allowed.
+    source_date_epoch: seconds; None for the build argument SOURCE_DATE_EPOCH, if there is one.
+    """
+
+    tags: tuple[str, ...] = ()
+    dockerfile: str = "Dockerfile"
+    remote: str = ""
+    target: str = ""
+    build_args: Mapping[str, str | None] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    platform: str = ""
+    no_cache: bool = False
+    pull: bool = False
+    squash: bool = False
+    cache_from: tuple[str, ...] = ()
+    network: str = "default"
+    extra_hosts: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    contexts: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, bytes] = field(default_factory=dict)
+    ssh: Mapping[str, str] = field(default_factory=dict)
+    allow_insecure: bool = False
+    source_date_epoch: int | None = None
+    outputs: tuple[Output, ...] = ()
+
+    @property
+    def arguments(self) -> dict[str, str]:
+        return {name: value for name, value in self.build_args.items() if value is not None}
+
+    @property
+    def epoch_ns(self) -> int | None:
+        """The one time that everything made here bears, if one was asked for."""
+        if self.source_date_epoch is not None:
+            return self.source_date_epoch * 10**9
+        text = self.arguments.get("SOURCE_DATE_EPOCH", "")
+        if not text:
+            return None
+        if not (text.isascii() and text.isdecimal()) or len(text) > 10:
+            raise InvalidArgument(f"invalid SOURCE_DATE_EPOCH: {text}")
+        return int(text) * 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class BuildResult:
+    """The image's ID ("" when only files were asked for) and the tags it got."""
+
+    image: str
+    tags: tuple[str, ...] = ()
+
+
+class StepFailed(Failed):
+    """A RUN that ended with an exit code, in Docker's words. `line` is in the Dockerfile."""
+
+    def __init__(self, command: str, code: int, line: int) -> None:
+        super().__init__(f"The command '{command}' returned a non-zero code: {code}")
+        self.code = code
+        self.line = line
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A layer of the result: its uncompressed blob may be missing for those of a base image."""
+
+    diff_id: Digest
+    chain_id: str
+    blob: Digest | None = None
+    size: int = 0
