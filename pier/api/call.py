@@ -72,7 +72,7 @@ class Call:
     def optional_number(self, key: str) -> int | None:
         return self.number(key) if self.text(key).strip() else None
 
-    def filters(self, allowed: Collection[str]) -> Filters:
+    def filters(self, allowed: Collection[str] | None) -> Filters:
         return parse_filters(self.text("filters"), allowed)
 
     async def body(self, kind: type[T]) -> T:

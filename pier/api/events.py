@@ -7,10 +7,6 @@ from pier.api.schema.filters import Filters
 from pier.api.versions import ApiVersion
 from pier.events import Event
 
-FILTER_KEYS = (
-    "config", "container", "daemon", "event", "image", "label", "network", "node", "plugin",
-    "scope", "secret", "service", "type", "volume",
-)  # fmt: skip
 _ACTORS = ("container", "network", "volume", "daemon", "plugin", "service", "node", "secret")
 
 

@@ -104,6 +104,9 @@ class EngineFacts:
     security_options: tuple[str, ...] = ("name=seccomp,profile=builtin",)
     runtimes: tuple[RuntimeFacts, ...] = ()
     default_runtime: str = "runc"
+    default_ipc_mode: str = "private"
+    default_cgroupns_mode: str = ""
+    """"": host with cgroup v1, private with v2."""
     log_driver: str = "json-file"
     init_binary: str = ""
     labels: tuple[str, ...] = ()

@@ -3,19 +3,18 @@
 Sizes are looked up in threads: they walk directories.
 """
 
-import asyncio
 from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
 from pier.api.call import Call, settled
-from pier.api.routes.volumes import to_json, used_volumes
 from pier.api.schema.containers import summary_json
 from pier.api.schema.images import summary_json as image_json
 from pier.api.schema.system import BuildCacheJson, UsageJson
 from pier.api.schema.volumes import UsageJson as VolumeUsage
 from pier.api.schema.words import rfc3339
 from pier.api.views import Views, sizes
+from pier.api.volumes import to_json, used_volumes
 from pier.images.model import Image
 
 _FIELDS = {"image": "Images", "container": "Containers", "volume": "Volumes"}
@@ -115,7 +114,7 @@ async def _volumes(call: Call) -> Part:
     used = used_volumes(call.engine)
     items, reclaimable, total = [], 0, 0
     for volume in await settled(call.engine.volumes.list_()):
-        size = await asyncio.to_thread(call.engine.volumes.usage, volume.name)
+        size = await settled(call.engine.volumes.usage(volume.name))
         item = to_json(volume)
         item.usage_data = VolumeUsage(size, used.get(volume.name, 0))
         items.append(item)

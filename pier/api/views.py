@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from pier.api.call import Engine
-from pier.api.schema.containers import Graph, Port, View
+from pier.api.requests import EngineFacts
+from pier.api.schema.containers import Defaults, Graph, Port, View
 from pier.api.schema.endpoints import EndpointSettings, from_endpoint
 from pier.api.schema.networks import asked_networks, live_settings
 from pier.containers.model import Container
@@ -98,6 +99,15 @@ def graph(engine: Engine, container: Container) -> Graph | None:
     )
 
 
+def _defaults(facts: EngineFacts) -> Defaults:
+    cgroupns = "host" if facts.cgroup_version == "1" else "private"
+    return Defaults(
+        runtime=facts.default_runtime,
+        ipc_mode=facts.default_ipc_mode,
+        cgroupns_mode=facts.default_cgroupns_mode or cgroupns,
+    )
+
+
 async def full_view(engine: Engine, container: Container, *, size: bool) -> View:
     """What inspect shows."""
     plain = Views(engine).view(container)
@@ -113,6 +123,6 @@ async def full_view(engine: Engine, container: Container, *, size: bool) -> View
         graph=graph(engine, container),
         size_rw=rw,
         size_root_fs=root_fs,
-        default_runtime=engine.facts().default_runtime,
+        defaults=_defaults(engine.facts()),
         sandbox_path=f"/proc/{pid}/ns/net" if container.state.active and pid else "",
     )

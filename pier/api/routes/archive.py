@@ -22,10 +22,11 @@ class NoPath(InvalidArgument):
 
 
 def _path(call: Call) -> str:
+    path = call.text("path")
+    if not path:
+        raise NoPath
     call.engine.containers.get(call.name)
-    if path := call.text("path"):
-        return path
-    raise NoPath
+    return path
 
 
 def body_chunks(call: Call) -> AsyncIterator[bytes]:

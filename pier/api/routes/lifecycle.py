@@ -8,7 +8,7 @@ from pier.api.dispatch import Route
 from pier.api.schema.config import CreateBody, to_spec
 from pier.api.schema.host import RestartPolicyJson, to_restart
 from pier.api.schema.prune import prune_labels, prune_until
-from pier.api.schema.resources import ResourcesJson, to_resources
+from pier.api.schema.resources import ResourcesJson, asked_changes, to_resources
 from pier.errors import InvalidArgument
 
 _LONGEST_START_BODY = 7
@@ -40,7 +40,7 @@ async def start(call: Call) -> web.StreamResponse:
     body = await call.request.read()
     if len(body) > _LONGEST_START_BODY:
         raise StartBodyGiven
-    await call.engine.containers.start(call.name, detach_keys=call.text("detachKeys"))
+    await call.engine.containers.start(call.name)
     return answers.empty()
 
 
@@ -50,13 +50,13 @@ def _signal(call: Call) -> str:
 
 async def stop(call: Call) -> web.StreamResponse:
     timeout_s = call.optional_number("t")
-    await call.engine.containers.stop(call.name, timeout_s=timeout_s, signal=_signal(call))
+    await call.engine.containers.stop(call.name, timeout_s=timeout_s, signal_name=_signal(call))
     return answers.empty()
 
 
 async def restart(call: Call) -> web.StreamResponse:
     timeout_s = call.optional_number("t")
-    await call.engine.containers.restart(call.name, timeout_s=timeout_s, signal=_signal(call))
+    await call.engine.containers.restart(call.name, timeout_s=timeout_s, signal_name=_signal(call))
     return answers.empty()
 
 
@@ -84,7 +84,8 @@ async def update(call: Call) -> web.StreamResponse:
     body = await call.body(UpdateBody)
     policy = body.restart_policy
     restart_policy = to_restart(policy) if policy is not None and policy.name else None
-    warnings = await call.engine.containers.update(call.name, to_resources(body), restart_policy)
+    changes = asked_changes(to_resources(body), call.version)
+    warnings = await call.engine.containers.update(call.name, changes, restart_policy)
     return answers.json({"Warnings": list(warnings)})
 
 

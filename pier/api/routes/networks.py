@@ -8,7 +8,7 @@ from pier.api import answers
 from pier.api.call import Call, settled
 from pier.api.dispatch import Route
 from pier.api.schema.endpoints import to_endpoint
-from pier.api.schema.filters import Filters, InvalidFilter
+from pier.api.schema.filters import Filters, InvalidFilter, has_label
 from pier.api.schema.networks import (
     ConnectBody,
     CreateBody,
@@ -18,7 +18,7 @@ from pier.api.schema.networks import (
     network_json,
     to_network,
 )
-from pier.api.schema.prune import prune_labels, prune_until
+from pier.api.schema.prune import prune_until
 from pier.networks.model import Network
 
 _FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
@@ -54,16 +54,12 @@ def _matches(call: Call, network: Network, filters: Filters) -> bool:
 
 def _inspect_json(call: Call, network: Network) -> NetworkJson:
     """With the running containers that are on it."""
-    containers = call.engine.containers.list_()
-    endpoints = [
-        endpoint
-        for container in containers
-        if container.state.active
-        for endpoint in call.engine.networks.endpoints(container.id)
-        if endpoint.network.id == network.id
-    ]
+    members = call.engine.networks.members(network.id)
     json = network_json(network)
-    json.containers = endpoint_resources(endpoints, {item.id: item.name for item in containers})
+    json.containers = endpoint_resources(
+        [member.endpoint for member in members],
+        {member.container_id: member.container_name for member in members},
+    )
     return json
 
 
@@ -87,23 +83,27 @@ async def connect(call: Call) -> web.StreamResponse:
     """By way of the containers: what they ask of networks is theirs to remember."""
     body = await call.body(ConnectBody)
     endpoint = to_endpoint(body.endpoint_config)
-    await call.engine.containers.connect(body.container, call.name, endpoint)
+    await call.engine.containers.connect(call.name, body.container, endpoint)
     return answers.empty(200)
 
 
 async def disconnect(call: Call) -> web.StreamResponse:
     body = await call.body(DisconnectBody)
-    await call.engine.containers.disconnect(body.container, call.name, force=body.force)
+    await call.engine.containers.disconnect(call.name, body.container, force=body.force)
     return answers.empty(200)
 
 
 async def prune(call: Call) -> web.StreamResponse:
     filters = call.filters(("until", "label", "label!"))
-    names = await settled(
-        call.engine.networks.prune(
-            until_ns=prune_until(filters, call.now_ns), **prune_labels(filters)
-        )
-    )
+    until_ns = prune_until(filters, call.now_ns)
+
+    def wanted(network: Network) -> bool:
+        labels = network.spec.labels
+        refused = any(has_label(value, labels) for value in filters.get("label!"))
+        old = not until_ns or network.created_ns < until_ns
+        return old and not refused and filters.labels(labels)
+
+    names = await settled(call.engine.networks.prune(wanted))
     return answers.json({"NetworksDeleted": list(names) or None})
 
 

@@ -119,9 +119,10 @@ async def search(call: Call) -> web.StreamResponse:
     if not call.text("term"):
         raise InvalidArgument("missing 'term' parameter")
     call.filters(("is-official", "is-automated", "stars"))
-    found = await call.part("searcher", "docker search").search(
-        call.text("term"), limit=call.number("limit", 25)
-    )
+    limit = call.number("limit", 25)
+    if not 1 <= limit <= 100:
+        raise InvalidArgument(f"limit {limit} is outside the range of [1, 100]")
+    found = await call.part("searcher", "docker search").search(call.text("term"), limit=limit)
     return answers.json(found)
 
 

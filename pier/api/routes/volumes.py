@@ -3,17 +3,16 @@
 from aiohttp import web
 
 from pier.api import answers
-from pier.api.call import Call, Engine, settled
+from pier.api.call import Call, settled
 from pier.api.dispatch import Route
 from pier.api.schema.filters import Filters
 from pier.api.schema.prune import prune_labels
-from pier.api.schema.volumes import CreateBody, VolumeJson, volume_json
+from pier.api.schema.volumes import CreateBody
+from pier.api.volumes import to_json, used_volumes
 from pier.errors import Unavailable
+from pier.volumes import Volume
 
 _FILTERS = ("dangling", "driver", "label", "name")
-
-# A Volume of pier.volumes, see notes/CONTRACTS.md: only its attributes are read here.
-Volume = Engine
 
 
 class NotASwarmManager(Unavailable):
@@ -24,32 +23,12 @@ class NotASwarmManager(Unavailable):
         )
 
 
-def to_json(volume: Volume) -> VolumeJson:
-    return volume_json(
-        name=volume.name,
-        driver=volume.driver,
-        mountpoint=str(volume.mountpoint),
-        labels=volume.labels,
-        options=volume.options,
-        created_ns=volume.created_ns,
-    )
-
-
 async def list_volumes(call: Call) -> web.StreamResponse:
     filters = call.filters(_FILTERS)
     volumes = await settled(call.engine.volumes.list_())
     used = used_volumes(call.engine)
     found = [to_json(item) for item in volumes if _matches(item, filters, used)]
     return answers.json({"Volumes": found, "Warnings": None})
-
-
-def used_volumes(engine: Engine) -> dict[str, int]:
-    """How many containers use each volume."""
-    used: dict[str, int] = {}
-    for container in engine.containers.list_():
-        for name in {mount.name for mount in container.mounts if mount.name}:
-            used[name] = used.get(name, 0) + 1
-    return used
 
 
 def _matches(volume: Volume, filters: Filters, used: dict[str, int]) -> bool:
@@ -68,7 +47,7 @@ async def inspect(call: Call) -> web.StreamResponse:
 
 
 async def create(call: Call) -> web.StreamResponse:
-    body = await call.optional_body(CreateBody) or CreateBody()
+    body = await call.body(CreateBody)
     volume = await settled(
         call.engine.volumes.create(
             body.name, driver=body.driver, options=body.driver_opts, labels=body.labels

@@ -8,7 +8,7 @@ from aiohttp import web
 from pier.api import answers, streams
 from pier.api.call import Call
 from pier.api.dispatch import Route
-from pier.api.events import FILTER_KEYS, event_json, wanted
+from pier.api.events import event_json, wanted
 from pier.api.schema.filters import Filters
 from pier.api.schema.stats import StatsJson, stats_json
 from pier.api.schema.words import SECOND_NS, parse_moment
@@ -44,8 +44,8 @@ def log_query(call: Call) -> LogQuery:
 
 
 async def logs(call: Call) -> web.StreamResponse:
-    tty = call.engine.containers.get(call.name).spec.tty
     query = log_query(call)
+    tty = call.engine.containers.get(call.name).spec.tty
     chunks = await call.engine.containers.logs(call.name, query)
     multiplexed = not tty and call.version.at_least(42)
     kind = streams.MULTIPLEXED if multiplexed else streams.RAW
@@ -110,7 +110,7 @@ def _events_type(call: Call) -> str:
 
 async def events(call: Call) -> web.StreamResponse:
     """Subscribed before the past is read, so nothing falls between the two."""
-    filters = call.filters(FILTER_KEYS)
+    filters = call.filters(None)  # Docker ignores keys it does not know, here only
     since_ns = parse_moment(call.text("since"), call.now_ns)
     until_ns = parse_moment(call.text("until"), call.now_ns)
     kind = _events_type(call)

@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType, field
 from pier.api.schema.endpoints import EndpointSettings, to_endpoints
 from pier.api.schema.host import HostConfig, InvalidPort, parse_port, to_host
 from pier.api.versions import ApiVersion
+from pier.containers.merge import NoCommand
 from pier.containers.spec import ContainerSpec, EndpointSpec, Healthcheck, HostSpec
 from pier.errors import InvalidArgument
 from pier.oci import image as oci
@@ -89,6 +90,8 @@ class CreateBody(ContainerConfig, kw_only=True, rename="pascal"):
 def to_spec(body: CreateBody, version: ApiVersion) -> ContainerSpec:
     """What a create asks for. Raises InvalidArgument with Docker's sentence."""
     spec = config_to_spec(body)
+    if not spec.image and not spec.cmd and not spec.entrypoint:
+        raise NoCommand
     host = _shaped(to_host(body.host_config), version)
     endpoints = to_endpoints(body.networking_config.endpoints_config)
     mac = body.mac_address or ""

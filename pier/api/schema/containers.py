@@ -42,6 +42,15 @@ class Graph:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Defaults:
+    """What the daemon takes where a container asked for nothing."""
+
+    runtime: str = "runc"
+    ipc_mode: str = "private"
+    cgroupns_mode: str = "host"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     container: Container
     endpoints: Mapping[str, EndpointSettings] = dataclass_field(default_factory=dict)
@@ -54,7 +63,7 @@ class View:
     graph: Graph | None = None
     size_rw: int | None = None
     size_root_fs: int | None = None
-    default_runtime: str = "runc"
+    defaults: Defaults = Defaults()
     sandbox_path: str = ""
 
 
@@ -223,7 +232,9 @@ def inspect_json(view: View, version: ApiVersion) -> InspectJson:
     container = view.container
     spec, words = container.spec, container.path_and_args
     host = from_host(spec.host)
-    host.runtime = host.runtime or view.default_runtime
+    host.runtime = host.runtime or view.defaults.runtime
+    host.ipc_mode = host.ipc_mode or view.defaults.ipc_mode
+    host.cgroupns_mode = host.cgroupns_mode or view.defaults.cgroupns_mode
     return InspectJson(
         id=container.id,
         created=_time(container.created_ns),

@@ -88,8 +88,11 @@ def _found(pattern: str, text: str) -> bool:
         return pattern in text
 
 
-def parse_filters(text: str, allowed: Collection[str]) -> Filters:
-    """Raises InvalidArgument for what is no such JSON, and for a key that is not `allowed`."""
+def parse_filters(text: str, allowed: Collection[str] | None) -> Filters:
+    """Raises InvalidArgument for what is no such JSON, and for a key that is not `allowed`.
+
+    None allows any key.
+    """
     if not text.strip():
         return Filters({})
     try:
@@ -97,7 +100,7 @@ def parse_filters(text: str, allowed: Collection[str]) -> Filters:
     except (msgspec.DecodeError, RecursionError):
         raise MalformedFilters from None
     for key in raw:
-        if key not in allowed:
+        if allowed is not None and key not in allowed:
             raise InvalidFilter(key)
     return Filters({key: _values(value) for key, value in raw.items()})
 

@@ -14,7 +14,7 @@ from pier.oci.reference import parse_reference
 
 
 class GraphDriverJson(msgspec.Struct, rename="pascal"):
-    data: dict[str, str] | None = None
+    data: dict[str, str] = {}
     name: str = "overlay2"
 
 

@@ -1,10 +1,12 @@
 """The limits in a HostConfig or an update, both ways. Pure."""
 
 from collections.abc import Iterable
+from dataclasses import fields
 
 import msgspec
 from msgspec import field
 
+from pier.api.versions import ApiVersion
 from pier.containers.spec import (
     Device,
     DeviceRate,
@@ -139,6 +141,29 @@ def _device_request(item: DeviceRequestJson) -> DeviceRequest:
     )
 
 
+_DEVICE_LISTS = (
+    "blkio_weight_device",
+    "device_read_bps",
+    "device_write_bps",
+    "device_read_iops",
+    "device_write_iops",
+)
+
+
+def asked_changes(resources: Resources, version: ApiVersion) -> dict[str, object]:
+    """The fields of an update that were asked for: in Docker's JSON a zero means "as it is"."""
+    unasked = Resources()
+    ignored = set() if version.at_least(55) else set(_DEVICE_LISTS)
+    if not version.at_least(40):
+        ignored.add("pids_limit")
+    values = {item.name: getattr(resources, item.name) for item in fields(Resources)}
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in ignored and value != getattr(unasked, name)
+    }
+
+
 def _from_rates(rates: Iterable[DeviceRate]) -> list[ThrottleDevice]:
     return [ThrottleDevice(rate.path, rate.rate) for rate in rates]
 
@@ -158,7 +183,7 @@ def fill_resources(json: ResourcesJson, resources: Resources) -> None:
     json.memory_reservation = resources.memory_reservation
     json.memory_swap = resources.memory_swap
     json.memory_swappiness = resources.memory_swappiness
-    json.oom_kill_disable = resources.oom_kill_disable
+    json.oom_kill_disable = bool(resources.oom_kill_disable)
     json.pids_limit = resources.pids_limit
     json.ulimits = [UlimitJson(item.name, item.hard, item.soft) for item in resources.ulimits]
     _fill_devices(json, resources)

@@ -139,7 +139,7 @@ class InfoJson(msgspec.Struct, rename="pascal", kw_only=True):
     security_options: list[str]
     firewall_backend: FirewallJson | UnsetType = UNSET
     cdi_spec_dirs: list[str] = field(default_factory=list, name="CDISpecDirs")
-    warnings: list[str] | None
+    warnings: list[str]
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
@@ -245,12 +245,17 @@ def info_json(
         live_restore_enabled=facts.live_restore,
         init_binary=facts.init_binary,
         containerd_commit=_commit("", version),
-        runc_commit=_commit("", version),
+        runc_commit=_commit(_default_runtime(facts), version),
         init_commit=_commit("", version),
         security_options=list(facts.security_options),
         firewall_backend=FirewallJson("nftables") if version.at_least(49) else UNSET,
-        warnings=list(facts.warnings) or None,
+        warnings=list(facts.warnings),
     )
+
+
+def _default_runtime(facts: EngineFacts) -> str:
+    versions = {runtime.name: runtime.version for runtime in facts.runtimes}
+    return f"{facts.default_runtime} {versions.get(facts.default_runtime, '')}".strip()
 
 
 def _commit(text: str, version: ApiVersion) -> CommitJson:

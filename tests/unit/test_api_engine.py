@@ -1,0 +1,452 @@
+"""An engine made of records, for the API's tests; `serve` runs it for a client outside."""
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
+
+from pier.api.app import create_app
+from pier.api.listen import Endpoint as Listening
+from pier.api.listen import Listener
+from pier.api.requests import EngineFacts, ProgressEvent, RuntimeFacts
+from pier.containers.model import Container, Health, MountPoint, Status
+from pier.containers.requests import (
+    AttachRequest,
+    CommitRequest,
+    ExecRecord,
+    ExecSpec,
+    LogChunk,
+    LogQuery,
+    PathStat,
+    Stats,
+    TopRows,
+    WaitResult,
+)
+from pier.containers.spec import ContainerSpec, EndpointSpec, HostSpec, Resources, RestartPolicy
+from pier.containers.state import State
+from pier.containers.store import NoSuchContainer
+from pier.errors import InvalidArgument, NotFound, NotModified
+from pier.events import Events
+from pier.images.model import HistoryEntry, Image, NoSuchImage, Removed
+from pier.images.model import Pruned as ImagesPruned
+from pier.linux.mount import Overlay
+from pier.networks.model import Endpoint, Network, NetworkSpec, Pool, PublishedPort
+from pier.oci.digest import parse_digest
+from pier.oci.image import ImageConfig, RunConfig
+from pier.volumes import NoSuchVolume, Volume
+from pier.volumes import Pruned as VolumesPruned
+
+HOUR_NS = 3600 * 1_000_000_000
+WEB, JOB, NEW = "a" * 64, "b" * 64, "c" * 64
+IMAGE = parse_digest("sha256:" + "1" * 64)
+LAYER = parse_digest("sha256:" + "2" * 64)
+
+
+def containers(now_ns: int) -> list[Container]:
+    run = ContainerSpec(
+        image="busybox", cmd=("sleep", "a b"), env=("PATH=/bin",), hostname="web",
+        exposed_ports=("80/tcp", "81/udp"), labels={"app": "web", "tier": "1"},
+    )  # fmt: skip
+    mount = MountPoint(
+        kind="volume", destination="/data", name="data", source="/v/data", driver="local"
+    )
+    return [
+        Container(id=NEW, name="new", image_id=IMAGE,
+                  spec=ContainerSpec(image="busybox:1", cmd=("true",)),
+                  created_ns=now_ns),
+        Container(id=WEB, name="web", image_id=IMAGE, state=State.RUNNING, spec=run,
+                  status=Status(pid=42, started_ns=now_ns - 3 * HOUR_NS,
+                                health=Health(status="healthy")),
+                  mounts=(mount,), created_ns=now_ns - 4 * HOUR_NS),
+        Container(id=JOB, name="job", image_id=IMAGE, state=State.EXITED,
+                  spec=replace(run, host=HostSpec(network_mode="none")),
+                  status=Status(exit_code=3, started_ns=now_ns - 6 * HOUR_NS,
+                                finished_ns=now_ns - 5 * HOUR_NS),
+                  created_ns=now_ns - 7 * HOUR_NS),
+    ]  # fmt: skip
+
+
+@dataclass
+class FakeWaiter:
+    outcome: asyncio.Future[WaitResult]
+    closed: bool = False
+
+    async def result(self) -> WaitResult:
+        return await self.outcome
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass
+class FakeContainers:
+    records: list[Container]
+    calls: list[tuple[object, ...]] = field(default_factory=list)
+    created: ContainerSpec | None = None
+    waiters: list[FakeWaiter] = field(default_factory=list)
+    uploaded: bytes = b""
+
+    def get(self, name: str) -> Container:
+        for record in self.records:
+            if name in (record.name, record.id) or record.id.startswith(name):
+                return record
+        raise NoSuchContainer(name)
+
+    def list_(self) -> list[Container]:
+        return self.records
+
+    def overlay(self, container_id: str) -> Overlay | None:
+        return Overlay(("/l/1", "/l/0"), "/u", "/w")
+
+    def usage(self, container_id: str) -> tuple[int, int]:
+        return 100, 1000
+
+    async def create(self, name: str | None, asked: ContainerSpec, *, platform: str) -> Container:
+        if asked.image not in ("busybox", "busybox:1"):
+            raise NoSuchImage(f"{asked.image}:latest")
+        self.created = asked
+        self.calls.append(("create", name, platform))
+        return Container(id="d" * 64, name=name or "made_up", image_id=IMAGE, spec=asked)
+
+    async def start(self, name: str) -> None:
+        if self.get(name).state is State.RUNNING:
+            raise NotModified(f"container {name} is already running")
+        self.calls.append(("start", name))
+
+    async def stop(self, name: str, *, timeout_s: int | None, signal_name: str) -> None:
+        self.calls.append(("stop", self.get(name).name, timeout_s, signal_name))
+
+    async def restart(self, name: str, *, timeout_s: int | None, signal_name: str) -> None:
+        self.calls.append(("restart", self.get(name).name, timeout_s, signal_name))
+
+    async def kill(self, name: str, signal_name: str) -> None:
+        self.calls.append(("kill", self.get(name).name, signal_name))
+
+    async def pause(self, name: str) -> None:
+        self.calls.append(("pause", self.get(name).name))
+
+    async def unpause(self, name: str) -> None:
+        self.calls.append(("unpause", self.get(name).name))
+
+    async def rename(self, name: str, new_name: str) -> None:
+        self.calls.append(("rename", self.get(name).name, new_name))
+
+    async def remove(self, name: str, *, volumes: bool, force: bool, link: bool) -> None:
+        self.calls.append(("remove", self.get(name).name, volumes, force, link))
+
+    async def update(
+        self, name: str, changes: Mapping[str, object], restart: RestartPolicy | None
+    ) -> Sequence[str]:
+        self.calls.append(("update", self.get(name).name, dict(changes), restart))
+        return []
+
+    async def attach(self, name: str, request: AttachRequest) -> object:
+        return self.get(name)
+
+    async def resize(self, name: str, height: int, width: int) -> None:
+        self.calls.append(("resize", self.get(name).name, height, width))
+
+    async def connect(self, network: str, name: str, asked: EndpointSpec) -> None:
+        self.calls.append(("connect", network, self.get(name).name, asked))
+
+    async def disconnect(self, network: str, name: str, *, force: bool) -> None:
+        self.calls.append(("disconnect", network, self.get(name).name, force))
+
+    async def prune(
+        self, *, until_ns: int, labels: Sequence[str], not_labels: Sequence[str]
+    ) -> object:
+        self.calls.append(("prune", until_ns, tuple(labels), tuple(not_labels)))
+        return SimpleNamespace(ids=[JOB], bytes_reclaimed=7)
+
+    def wait(self, name: str, condition: str) -> FakeWaiter:
+        self.get(name)
+        if condition not in ("not-running", "next-exit", "removed"):
+            raise InvalidArgument(f'invalid condition: "{condition}"')
+        waiter = FakeWaiter(asyncio.get_running_loop().create_future())
+        if condition == "not-running":
+            waiter.outcome.set_result(WaitResult(status_code=3))
+        self.waiters.append(waiter)
+        return waiter
+
+    async def top(self, name: str, ps_args: str) -> TopRows:
+        self.get(name)
+        return TopRows(("PID", "CMD"), (("42", "sleep"),))
+
+    async def changes(self, name: str) -> Sequence[object]:
+        self.get(name)
+        return [SimpleNamespace(path="/a", kind=1)] if name == "web" else []
+
+    async def export(self, name: str) -> AsyncIterator[bytes]:
+        self.get(name)
+        return chunks(b"tar", b"ball")
+
+    async def archive_stat(self, name: str, path: str) -> PathStat:
+        if path == "/nope":
+            raise NotFound(f"Could not find the file {path} in container {name}")
+        return PathStat(name="etc", size=4096, mode=0o40755, mtime_ns=1_500_000_000)
+
+    async def archive_get(self, name: str, path: str) -> tuple[PathStat, AsyncIterator[bytes]]:
+        return await self.archive_stat(name, path), chunks(b"tar")
+
+    async def archive_put(
+        self,
+        name: str,
+        path: str,
+        body: AsyncIterator[bytes],
+        *,
+        no_overwrite_dir_non_dir: bool,
+        copy_uid_gid: bool,
+    ) -> None:
+        self.uploaded = b"".join([chunk async for chunk in body])
+
+    async def commit(self, request: CommitRequest) -> str:
+        self.get(request.container)
+        self.calls.append(("commit", request))
+        return IMAGE
+
+    async def logs(self, name: str, query: LogQuery) -> AsyncIterator[LogChunk]:
+        self.calls.append(("logs", query))
+
+        async def read() -> AsyncIterator[LogChunk]:
+            yield LogChunk("stdout", b"out\n")
+            yield LogChunk("stderr", b"err\n")
+
+        return read()
+
+    async def stats(self, name: str) -> Stats | None:
+        running = self.get(name).state is State.RUNNING
+        return Stats(read_ns=1_000_000_000, memory_usage=5, memory_limit=9) if running else None
+
+
+async def chunks(*pieces: bytes) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
+
+
+class FakeExecs:
+    def __init__(self) -> None:
+        self.spec: ExecSpec | None = None
+
+    async def create(self, name: str, spec: ExecSpec) -> str:
+        self.spec = spec
+        return "e" * 64
+
+    def get(self, exec_id: str) -> ExecRecord:
+        if exec_id != "e" * 64:
+            raise NotFound(f"No such exec instance: {exec_id}")
+        return ExecRecord(id=exec_id, container_id=WEB, spec=ExecSpec(cmd=("ls", "-l")))
+
+    def list_ids(self, container_id: str) -> Sequence[str]:
+        return ["e" * 64] if container_id == WEB else []
+
+    async def resize(self, exec_id: str, height: int, width: int) -> None:
+        self.get(exec_id)
+
+    async def start(self, exec_id: str, *, console_size: tuple[int, int] | None) -> None:
+        self.get(exec_id)
+
+    async def attach(self, exec_id: str, *, console_size: tuple[int, int] | None) -> object:
+        return self.get(exec_id)
+
+
+class FakeImages:
+    def __init__(self) -> None:
+        run = RunConfig(cmd=("sh",), env=("PATH=/bin",), labels={"a": "b"})
+        self.images = [
+            Image(
+                id=IMAGE, manifest=IMAGE, chain_id=LAYER, layers=(LAYER,), size=1234,
+                config=ImageConfig(architecture="amd64", os="linux", run=run),
+                created_ns=1_700_000_000_000_000_000, tags=("docker.io/library/busybox:latest",),
+            ),
+            Image(
+                id=parse_digest("sha256:" + "3" * 64), manifest=IMAGE, chain_id="",
+                config=ImageConfig(),
+            ),
+        ]  # fmt: skip
+        self.tagged: list[tuple[str, str]] = []
+
+    def find(self, name: str) -> Image | None:
+        for image in self.images:
+            if name in (image.id, image.id.partition(":")[2], "busybox", "busybox:latest"):
+                return image
+        return None
+
+    def get(self, name: str) -> Image:
+        if image := self.find(name):
+            return image
+        raise NoSuchImage(name)
+
+    def list_(self) -> list[Image]:
+        return self.images
+
+    def tag(self, name: str, reference: str) -> None:
+        self.tagged.append((name, reference))
+
+    def remove(self, name: str, *, force: bool, prune: bool) -> list[Removed]:
+        self.get(name)
+        return [Removed("Untagged", "busybox:latest"), Removed("Deleted", IMAGE)]
+
+    def history(self, name: str) -> list[HistoryEntry]:
+        self.get(name)
+        return [HistoryEntry(id=IMAGE, created_ns=0, created_by="x", size=1, comment="")]
+
+    async def prune(
+        self, *, dangling: bool, until_ns: int, labels: Sequence[str], not_labels: Sequence[str]
+    ) -> ImagesPruned:
+        return ImagesPruned((), 0)
+
+    async def load(self, body: AsyncIterator[bytes]) -> AsyncIterator[object]:
+        data = b"".join([chunk async for chunk in body])
+
+        async def steps() -> AsyncIterator[object]:
+            yield SimpleNamespace(
+                stream=f"Loaded {len(data)}\n", status="", id="", current=0, total=0
+            )
+
+        return steps()
+
+    async def save(self, names: Sequence[str]) -> AsyncIterator[bytes]:
+        return chunks(",".join(names).encode())
+
+
+class FakeNetworks:
+    def __init__(self) -> None:
+        pool = Pool(subnet="172.17.0.0/16", gateway="172.17.0.1")
+        self.bridge = Network(id="f" * 64, spec=NetworkSpec(name="bridge", pools=(pool,)))
+        none = Network(id="0" * 64, spec=NetworkSpec(name="none", driver="null"))
+        own = Network(id="9" * 64, spec=NetworkSpec(name="own", pools=(pool,), labels={"x": "y"}))
+        self.networks = [self.bridge, none, own]
+        self.created: NetworkSpec | None = None
+
+    def get(self, name: str) -> Network:
+        for network in self.networks:
+            if name == network.name or network.id.startswith(name):
+                return network
+        raise NotFound(f"network {name} not found")
+
+    def list_(self) -> list[Network]:
+        return self.networks
+
+    def endpoints(self, container_id: str) -> list[Endpoint]:
+        if container_id != WEB:
+            return []
+        return [
+            Endpoint(
+                id="8" * 64, container_id=WEB, network=self.bridge, ipv4="172.17.0.2", prefix4=16,
+                gateway4="172.17.0.1", mac="02:42:ac:11:00:02",
+            )
+        ]  # fmt: skip
+
+    def members(self, network_id: str) -> list[object]:
+        if network_id != self.bridge.id:
+            return []
+        endpoint = self.endpoints(WEB)[0]
+        return [SimpleNamespace(container_id=WEB, container_name="web", endpoint=endpoint)]
+
+    def published(self, container_id: str) -> list[PublishedPort]:
+        if container_id != WEB:
+            return []
+        return [PublishedPort(port=80, protocol="tcp", host_ip="0.0.0.0", host_port=8080)]
+
+    async def create(self, spec: NetworkSpec) -> Network:
+        self.created = spec
+        return Network(id="7" * 64, spec=spec)
+
+    async def remove(self, name: str) -> None:
+        self.get(name)
+
+    async def prune(self, wanted: Callable[[Network], bool]) -> list[str]:
+        return [network.name for network in self.networks if wanted(network)]
+
+
+class FakeVolumes:
+    def __init__(self) -> None:
+        self.volumes = [
+            Volume(name="data", mountpoint=Path("/v/data"), created_ns=1_700_000_000_000_000_000),
+            Volume(name="loose", mountpoint=Path("/v/loose"), labels={"k": "v"}),
+        ]
+
+    def get(self, name: str) -> Volume:
+        for volume in self.volumes:
+            if volume.name == name:
+                return volume
+        raise NoSuchVolume(name)
+
+    def list_(self) -> list[Volume]:
+        return self.volumes
+
+    async def usage(self, name: str) -> int:
+        return 11
+
+    def create(
+        self, name: str, *, driver: str, options: Mapping[str, str], labels: Mapping[str, str]
+    ) -> Volume:
+        return Volume(
+            name=name or "anonymous",
+            mountpoint=Path("/v/x"),
+            driver=driver or "local",
+            labels=labels,
+            options=options,
+        )
+
+    async def remove(self, name: str, *, force: bool) -> None:
+        self.get(name)
+
+    async def prune(
+        self, *, all_volumes: bool, labels: Sequence[str], not_labels: Sequence[str]
+    ) -> VolumesPruned:
+        return VolumesPruned(("loose",) if all_volumes else (), 0)
+
+
+class FakePuller:
+    async def pull(
+        self, reference: str, *, platform: str, auth: object, all_tags: bool
+    ) -> AsyncIterator[ProgressEvent]:
+        if "nope" in reference:
+            raise NotFound("pull access denied for nope, repository does not exist")
+        yield ProgressEvent(status=f"Pulling from {reference}", id="latest")
+        yield ProgressEvent(status="Downloading", id="abc", current=5, total=10)
+        if "breaks" in reference:
+            raise NotFound("gone in the middle")
+        yield ProgressEvent(status="Status: Downloaded newer image for x")
+
+
+class FakeEngine:
+    def __init__(self) -> None:
+        self.containers = FakeContainers(containers(time.time_ns()))
+        self.execs = FakeExecs()
+        self.images = FakeImages()
+        self.networks = FakeNetworks()
+        self.volumes = FakeVolumes()
+        self.events = Events()
+        self.puller = FakePuller()
+        self.paths = SimpleNamespace(
+            container=lambda container_id: Path("/var/lib/pier/containers") / container_id,
+            bundle=lambda container_id: Path("/run/pier/containers") / container_id,
+        )
+
+    def facts(self) -> EngineFacts:
+        runtimes = (RuntimeFacts(name="crun", path="/usr/bin/crun", version="1.8"),)
+        return EngineFacts(
+            id="x", hostname="host", kernel_version="6.1", cpus=2, memory_bytes=1 << 30,
+            runtimes=runtimes, default_runtime="crun",
+        )  # fmt: skip
+
+
+async def start(engine: object, path: str) -> Listener:
+    """Serve on a Unix socket until the listener is closed."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.bind(path)
+    listener = Listener(create_app(engine))
+    await listener.open([Listening(sock)])
+    return listener
+
+
+def test_the_fake_has_what_a_container_needs() -> None:
+    engine = FakeEngine()
+    assert engine.containers.get("web").spec.host.resources == Resources()
+    assert os.fspath(engine.paths.container(WEB)).endswith(WEB)
