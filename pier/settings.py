@@ -79,7 +79,7 @@ class Settings(msgspec.Struct, frozen=True, rename="kebab", forbid_unknown_field
     data_root: str = "/var/lib/pier"
     exec_root: str = "/run/pier"
     pidfile: str = ""
-    hosts: list[str] = ["unix:///run/pier/pier.sock"]
+    hosts: list[str] = msgspec.field(default_factory=lambda: ["unix:///run/pier/pier.sock"])
     group: str = "pier"
     tls: bool = False
     tlsverify: bool = False

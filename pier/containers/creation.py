@@ -12,6 +12,7 @@ import shutil
 from dataclasses import replace
 from random import Random
 
+from pier.containers import mounts
 from pier.containers.facts import HostFacts
 from pier.containers.merge import merge
 from pier.containers.model import SHORT_ID, Container
@@ -49,13 +50,13 @@ class Creation:
         self._check_platform(image, platform, asked.image)
         spec = self._completed(asked, image, container_id)
         warnings = self._check(spec)
-        mounts = await self._placement.decide(spec, image)
+        points = await self._placement.decide(spec)
         container = Container(
             id=container_id,
             name=chosen,
             image_id=image.id,
             spec=spec,
-            mounts=mounts,
+            mounts=points,
             created_ns=self._parts.clock_ns(),
             warnings=tuple(warnings),
         )
@@ -139,7 +140,7 @@ class Creation:
     async def _populate(self, container: Container) -> None:
         """The working directory, and what new volumes take over from the image."""
         spec = container.spec
-        fresh = [m for m in container.mounts if m.kind == "volume" and not m.no_copy]
+        fresh = [point for point in container.mounts if point.kind == "volume"]
         workdir = spec.working_dir if spec.working_dir.strip("/") else ""
         if not fresh and not workdir:
             return
@@ -150,7 +151,7 @@ class Creation:
             try:
                 if workdir:
                     os.close(makedirs_in_root(root, workdir))
-                self._placement.copy_up(root, fresh)
+                mounts.copy_up(root, fresh)
             finally:
                 os.close(root)
 

@@ -5,9 +5,10 @@ waiting for the process to end: the exit is settled under the same lock by the s
 """
 
 import asyncio
-import signal
 from dataclasses import replace
+from signal import SIGKILL
 
+from pier.containers.attach import parse_detach_keys
 from pier.containers.model import Container
 from pier.containers.parts import Parts
 from pier.containers.removal import RemovalInProgress, Remover
@@ -46,8 +47,9 @@ class Lifecycle:
         self._supervisor = supervisor
         self._remover = remover
 
-    async def start(self, name: str) -> None:
+    async def start(self, name: str, *, detach_keys: str = "") -> None:
         """Raises NotModified if it runs, Conflict if paused or being removed, RuntimeFailed."""
+        parse_detach_keys(detach_keys)
         found = self._parts.store.get(name)
         async with self._parts.live[found.id].lock:
             container = self._parts.store.get(found.id)
@@ -60,12 +62,12 @@ class Lifecycle:
             next_state(container.name, container.state, Operation.START)
             await self._supervisor.start(container)
 
-    async def stop(self, name: str, *, timeout_s: int | None, signal_name: str) -> None:
+    async def stop(self, name: str, *, timeout_s: int | None, signal: str) -> None:
         """Signal, wait, SIGKILL. Raises NotModified if nothing runs. timeout_s < 0: no limit."""
         container = self._parts.store.get(name)
         if not container.state.active:
             raise NotModified(f"container {name} is not running")
-        number = parse_signal(signal_name or container.spec.stop_signal or "SIGTERM")
+        number = parse_signal(signal or container.spec.stop_signal or "SIGTERM")
         patience_s = self._patience(container, timeout_s)
         await self._stop(container, number, patience_s)
         self._parts.announce(self._parts.store.find(container.id) or container, "stop")
@@ -86,7 +88,7 @@ class Lifecycle:
             await self._signal(container, number)
             if await _ended(waiter, patience_s):
                 return
-            await self._signal(container, signal.SIGKILL)
+            await self._signal(container, SIGKILL)
             if not await _ended(waiter, KILL_PATIENCE_S):
                 raise Failed(f"container {container.id}: did not end after SIGKILL")
         finally:
@@ -108,34 +110,34 @@ class Lifecycle:
         status = replace(now.status, stopped_by_user=by_user or now.status.stopped_by_user)
         self._parts.store.update(replace(now, state=state, status=status))
 
-    async def restart(self, name: str, *, timeout_s: int | None, signal_name: str) -> None:
+    async def restart(self, name: str, *, timeout_s: int | None, signal: str) -> None:
         """Stop, if it runs, and start. An --rm container survives the exit in between."""
         container = self._parts.store.get(name)
         live = self._parts.live[container.id]
         live.restarting_by_user = True
         try:
             if container.state.active:
-                number = parse_signal(signal_name or container.spec.stop_signal or "SIGTERM")
+                number = parse_signal(signal or container.spec.stop_signal or "SIGTERM")
                 await self._stop(container, number, self._patience(container, timeout_s))
             await self.start(container.id)
         finally:
             live.restarting_by_user = False
         self._parts.announce(self._parts.store.get(container.id), "restart")
 
-    async def kill(self, name: str, signal_name: str) -> None:
+    async def kill(self, name: str, signal: str) -> None:
         """Send a signal; SIGKILL (the default) also waits for the end. Raises NotRunning."""
-        number = parse_signal(signal_name or "SIGKILL")
+        number = parse_signal(signal or "SIGKILL")
         container = self._parts.store.get(name)
         if not container.state.active:
             raise NotRunning("kill", container)
-        if number == signal.SIGKILL or self._ends_it(container, number):
+        if number == SIGKILL or self._ends_it(container, number):
             self._call_off_restart(container, by_user=True)
         if container.state is State.RESTARTING:
             return
         waiter = self._parts.live[container.id].waiters.add(Condition.NOT_RUNNING)
         try:
             await self._signal(container, number)
-            if number == signal.SIGKILL and not await _ended(waiter, KILL_PATIENCE_S):
+            if number == SIGKILL and not await _ended(waiter, KILL_PATIENCE_S):
                 raise Failed(f"container {container.id}: did not end after SIGKILL")
         finally:
             waiter.close()
@@ -192,7 +194,7 @@ class Lifecycle:
         if container.state.active:
             if not force:
                 raise MustStopFirst(container, paused=container.state is State.PAUSED)
-            await self._stop(container, signal.SIGKILL, KILL_PATIENCE_S)
+            await self._stop(container, SIGKILL, KILL_PATIENCE_S)
         async with self._parts.live[container.id].lock:
             now = self._parts.store.find(container.id)
             if now is None:

@@ -67,6 +67,8 @@ class Parts:
     """A container's directory below the exec root."""
     shm: Callable[[str], Path]
     """Where the /dev/shm of a container that shares it is mounted."""
+    mounts: Callable[[str], Path]
+    """Where what a container mounts is made ready: parts of volumes, images."""
     stubs: Path
     """The lowest layer of every root file system: mount points and empty files; see `stubs`."""
     clock_ns: Callable[[], int] = time.time_ns

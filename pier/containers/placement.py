@@ -1,16 +1,18 @@
 """A container's mounts through its life: decided at create, ready at start, let go at exit."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from secrets import token_hex
 
 from pier.containers import mounts
-from pier.containers.binds import InvalidMount, mount_points, volumes_from_names
+from pier.containers.binds import mount_points, volumes_from_names
 from pier.containers.model import Container, MountPoint
 from pier.containers.parts import Parts
 from pier.containers.spec import ContainerSpec
 from pier.errors import NotSupported, PierError
+from pier.linux.mount import Overlay
 
 
 class Placement:
@@ -70,33 +72,23 @@ class Placement:
                 await self._parts.volumes.remove(point.name, force=True)
 
     async def mount(self, container: Container) -> None:
-        """Everything ready on the host. Raises InvalidMount for a source that is gone."""
+        """Everything ready on the host. Raises BindSourceMissing and its like."""
         for point in container.mounts:
             if point.kind == "volume":
                 await self._parts.volumes.mount(point.name, container.id)
-            elif point.kind == "bind":
-                _prepare_bind(point)
+        directory = self._parts.mounts(container.id)
+        await asyncio.to_thread(mounts.prepare, container.mounts, directory, self._image_overlay)
 
     async def unmount(self, container_id: str) -> None:
+        await asyncio.to_thread(mounts.release, self._parts.mounts(container_id))
         container = self._parts.store.find(container_id)
         for point in container.mounts if container else ():
             if point.kind == "volume":
                 await self._parts.volumes.unmount(point.name, container_id)
 
     def with_sources(self, container: Container) -> tuple[MountPoint, ...]:
-        """The mount points with the host paths the runtime binds: subpaths resolved."""
-        return tuple(mounts.with_source(point) for point in container.mounts)
+        """The mount points with the host paths the runtime binds."""
+        return mounts.with_sources(container.mounts, self._parts.mounts(container.id))
 
-    def copy_up(self, root_fd: int, points: Sequence[MountPoint]) -> None:
-        """Fill volumes that are empty with what the image has at their place. Blocks."""
-        for point in points:
-            mounts.copy_up(root_fd, point.destination, Path(point.source))
-
-
-def _prepare_bind(point: MountPoint) -> None:
-    source = Path(point.source)
-    if source.exists() or source.is_symlink():
-        return
-    if not point.create_source:
-        raise InvalidMount("bind", f"bind source path does not exist: {point.source}")
-    source.mkdir(parents=True, exist_ok=True)
+    def _image_overlay(self, reference: str) -> Overlay:
+        raise NotSupported(f"image mounts are not supported by Pier yet: {reference}")

@@ -1,16 +1,14 @@
-"""The composition root: builds every part bottom-up, restores, and closes in reverse.
+"""What the daemon is made of, bottom-up.
 
-No business here. Each part gets what it needs and nothing else; who wants to know what the
-daemon is made of reads `Engine.open` from top to bottom.
+No business here. Each part gets what it needs and nothing else; who wants to know how the parts
+hang together reads `_build` from top to bottom.
 """
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pier.containers.connections import Connections
 from pier.containers.containers import Containers
@@ -33,6 +31,8 @@ from pier.containers.store import ContainerStore
 from pier.containers.stubs import make_stubs
 from pier.containers.supervisor import Supervisor
 from pier.containers.update import Updater
+from pier.engine.facts import EngineFacts, engine_facts
+from pier.engine.tasks import Tasks
 from pier.events import Events
 from pier.images.store import Images
 from pier.networks.model import DEFAULT_ADDRESS_POOLS, AddressPool, NetworkSettings
@@ -47,38 +47,12 @@ from pier.store.leases import Leases
 from pier.store.snapshots import Snapshotter
 from pier.volumes import Volumes
 
-log = logging.getLogger("pier.engine")
-
-
-class Tasks:
-    """Long-lived tasks of the daemon: one that fails is logged and ends nothing else."""
-
-    def __init__(self, group: asyncio.TaskGroup) -> None:
-        self._group = group
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def spawn(self, work: Coroutine[Any, Any, None]) -> object:
-        task = self._group.create_task(self._guarded(work))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
-        try:
-            await work
-        except Exception:
-            log.exception("a task failed")
-
-    def cancel(self) -> None:
-        for task in tuple(self._tasks):
-            task.cancel()
-
 
 @dataclass(slots=True, kw_only=True)
 class Engine:
     settings: Settings
     paths: Paths
-    facts: HostFacts
+    host: HostFacts
     events: Events
     database: Database
     content: ContentStore
@@ -91,6 +65,7 @@ class Engine:
     spawner: Spawner
     containers: Containers
     execs: Execs
+    default_runtime: str
 
     @staticmethod
     @asynccontextmanager
@@ -98,6 +73,11 @@ class Engine:
         """Everything made, restored and ready; closed in reverse at the end of the block."""
         async with AsyncExitStack() as stack:
             yield await _build(settings, stack)
+
+    def facts(self) -> EngineFacts:
+        return engine_facts(
+            self.settings, self.host, self.runtimes, default_runtime=self.default_runtime
+        )
 
     def reload(self, settings: Settings) -> None:
         """Take over what can change while the daemon runs."""
@@ -155,6 +135,7 @@ async def _build(settings: Settings, stack: AsyncExitStack) -> Engine:
         directory=paths.container,
         bundle=paths.bundle,
         shm=lambda container_id: paths.exec_root / "shm" / container_id,
+        mounts=lambda container_id: paths.exec_root / "mounts" / container_id,
         stubs=make_stubs(paths.data_root / "stubs"),
     )
     containers, execs, restorer = _containers(parts, facts)
@@ -162,7 +143,7 @@ async def _build(settings: Settings, stack: AsyncExitStack) -> Engine:
     return Engine(
         settings=settings,
         paths=paths,
-        facts=facts,
+        host=facts,
         events=events,
         database=database,
         content=content,
@@ -175,6 +156,7 @@ async def _build(settings: Settings, stack: AsyncExitStack) -> Engine:
         spawner=spawner,
         containers=containers,
         execs=execs,
+        default_runtime=parts.defaults.runtime,
     )
 
 

@@ -1,0 +1,6 @@
+"""The composition root: makes every part, restores after a crash, closes in reverse.
+
+engine      what the daemon is made of, bottom-up
+tasks       its long-lived tasks
+facts       what it tells of itself and the machine (`docker info`)
+"""

@@ -1,0 +1,163 @@
+"""What the daemon tells of itself and of the machine: `docker info` and `docker version`."""
+
+import os
+import platform
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pier.containers.facts import HostFacts
+from pier.runtime.oci_runtime import Runtimes
+from pier.settings import Settings
+
+_UNKNOWN = "linux"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeFacts:
+    name: str
+    path: str
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineFacts:
+    """Booleans say what the kernel lets limit."""
+
+    id: str
+    hostname: str
+    kernel_version: str
+    operating_system: str
+    os_version: str
+    machine: str
+    """As `uname -m` writes it."""
+    cpus: int
+    memory_bytes: int
+    open_files: int
+    tasks: int
+    data_root: str
+    backing_filesystem: str
+    cgroup_version: str
+    cgroup_driver: str = "cgroupfs"
+    memory_limit: bool
+    swap_limit: bool
+    cpu_cfs: bool
+    cpu_shares: bool
+    cpuset: bool
+    pids_limit: bool
+    oom_kill_disable: bool
+    ipv4_forwarding: bool
+    security_options: tuple[str, ...]
+    runtimes: tuple[RuntimeFacts, ...]
+    default_runtime: str
+    log_driver: str
+    init_binary: str
+    labels: tuple[str, ...]
+    debug: bool
+    live_restore: bool = True
+    experimental: bool
+    insecure_registries: tuple[str, ...]
+    registry_mirrors: tuple[str, ...]
+    http_proxy: str = ""
+    https_proxy: str = ""
+    no_proxy: str = ""
+    warnings: tuple[str, ...] = field(default=())
+
+
+def engine_facts(
+    settings: Settings, host: HostFacts, runtimes: Runtimes, *, default_runtime: str
+) -> EngineFacts:
+    """Looked up now; cheap enough for every `docker info`."""
+    release = _os_release()
+    return EngineFacts(
+        id=daemon_id(settings.paths.data_root),
+        hostname=platform.node(),
+        kernel_version=platform.release(),
+        operating_system=release.get("PRETTY_NAME", _UNKNOWN),
+        os_version=release.get("VERSION_ID", ""),
+        machine=platform.machine(),
+        cpus=os.cpu_count() or 1,
+        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        open_files=_count("/proc/self/fd"),
+        tasks=_count("/proc/self/task"),
+        data_root=settings.data_root,
+        backing_filesystem=_filesystem_of(settings.paths.data_root),
+        cgroup_version=str(host.cgroup_version),
+        memory_limit=host.memory,
+        swap_limit=host.swap,
+        cpu_cfs=host.cpu_cfs,
+        cpu_shares=host.cpu_shares,
+        cpuset=host.cpuset,
+        pids_limit=host.pids,
+        oom_kill_disable=host.oom_kill_disable,
+        ipv4_forwarding=_first_line("/proc/sys/net/ipv4/ip_forward") == "1",
+        security_options=_security_options(settings, host),
+        runtimes=tuple(
+            RuntimeFacts(name=info.name, path=info.path, version=info.version)
+            for info in runtimes.list_()
+        ),
+        default_runtime=default_runtime,
+        log_driver=settings.log_driver,
+        init_binary=settings.init_path,
+        labels=tuple(settings.labels),
+        debug=settings.debug,
+        experimental=settings.experimental,
+        insecure_registries=tuple(settings.insecure_registries),
+        registry_mirrors=tuple(settings.registry_mirrors),
+        http_proxy=settings.proxies.get("http-proxy", ""),
+        https_proxy=settings.proxies.get("https-proxy", ""),
+        no_proxy=settings.proxies.get("no-proxy", ""),
+    )
+
+
+def daemon_id(data_root: Path) -> str:
+    """Made once, kept with the data."""
+    path = data_root / "daemon-id"
+    if not path.exists():
+        path.write_text(str(uuid.uuid4()))
+    return path.read_text().strip()
+
+
+def _security_options(settings: Settings, host: HostFacts) -> tuple[str, ...]:
+    profile = settings.seccomp_profile
+    options = []
+    if host.apparmor:
+        options.append("name=apparmor")
+    if host.seccomp:
+        options.append(f"name=seccomp,profile={profile}")
+    if host.cgroup_version == 2:
+        options.append("name=cgroupns")
+    if settings.no_new_privileges:
+        options.append("name=no-new-privileges")
+    return tuple(options)
+
+
+def _os_release() -> dict[str, str]:
+    try:
+        lines = Path("/etc/os-release").read_text().splitlines()
+    except OSError:
+        return {}
+    pairs = (line.partition("=") for line in lines if "=" in line)
+    return {key: value.strip('"') for key, _, value in pairs}
+
+
+def _filesystem_of(path: Path) -> str:
+    """Type of the file system that holds `path`. proc_pid_mountinfo(5)."""
+    device = os.stat(path).st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        fields = line.split(" ")
+        if fields[2] == wanted:
+            return fields[fields.index("-") + 1]
+    return ""
+
+
+def _first_line(path: str) -> str:
+    try:
+        return Path(path).read_text().split("\n", 1)[0]
+    except OSError:
+        return ""
+
+
+def _count(directory: str) -> int:
+    return sum(1 for _ in Path(directory).iterdir())

@@ -1,0 +1,85 @@
+"""The daemon may be killed at any instruction: containers go on, nothing is lost or left over."""
+
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+from tests.daemon import Daemon, wait_until
+
+WRITERS = 20
+
+
+def test_running_containers_are_adopted_and_no_line_is_missing(own_daemon: Daemon) -> None:
+    daemon = own_daemon
+    script = "i=0; while [ $i -lt 100000 ]; do echo $i; i=$((i+1)); usleep 20000; done"
+    for number in range(WRITERS):
+        daemon.docker("run", "-d", "--name", f"w{number}", "busybox", "sh", "-c", script)
+    for _ in range(2):
+        time.sleep(0.5)
+        daemon.kill()
+        time.sleep(0.3)
+        daemon.start()
+    running = daemon.docker("ps", "-q").split()
+    assert len(running) == WRITERS
+    for number in range(WRITERS):
+        daemon.docker("kill", f"w{number}")
+        lines = [int(line) for line in daemon.docker("logs", f"w{number}").split()]
+        assert len(lines) > 20
+        assert lines == list(range(len(lines)))
+    assert daemon.docker("exec", "w0", "true", status=1)
+
+
+def test_an_exit_while_the_daemon_is_away_is_found(own_daemon: Daemon) -> None:
+    own_daemon.docker("run", "-d", "--name", "short", "busybox", "sh", "-c",
+                      "sleep 0.5; echo bye; exit 4")  # fmt: skip
+    own_daemon.kill()
+    time.sleep(1)
+    own_daemon.start()
+    shown = own_daemon.docker("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "short")
+    assert shown == "exited 4\n"
+    assert own_daemon.docker("logs", "short") == "bye\n"
+
+
+def test_killed_during_a_loop_of_runs_nothing_is_left(own_daemon: Daemon) -> None:
+    daemon = own_daemon
+    stop = threading.Event()
+
+    def run_and_run() -> None:
+        while not stop.is_set():
+            subprocess.run(
+                ["docker", "-H", daemon.host, "run", "--rm", "busybox", "true"],
+                capture_output=True, check=False, timeout=60,
+            )  # fmt: skip
+
+    clients = [threading.Thread(target=run_and_run) for _ in range(3)]
+    for client in clients:
+        client.start()
+    try:
+        for pause_s in (0.35, 0.61, 0.83, 0.47, 0.71, 0.93):
+            time.sleep(pause_s)
+            daemon.kill()
+            daemon.start()
+    finally:
+        stop.set()
+        for client in clients:
+            client.join()
+    daemon.restart()
+    wait_until(lambda: daemon.docker("ps", "-q") == "", "no container runs")
+    daemon.remove_all()
+    assert leftovers(daemon) == []
+
+
+def leftovers(daemon: Daemon) -> list[str]:
+    """What is there although no container is."""
+    found = [str(path) for path in (daemon.data_root / "containers").iterdir()]
+    found += [str(path) for path in (daemon.exec_root / "containers").iterdir()]
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    found += [line for line in mounts if str(daemon.root) in line]
+    found += [str(p) for p in Path("/sys/fs/cgroup").glob(f"*/pier-test/{daemon.bridge}/*/")]
+    links = subprocess.run(["ip", "-o", "link", "show", "master", daemon.bridge],
+                           capture_output=True, text=True, check=False).stdout  # fmt: skip
+    pool = 8  # ready-made sandboxes have a veth each
+    if links.count("veth") > pool:
+        found.append(links)
+    return found
