@@ -1,0 +1,232 @@
+"""The files of one container's log: which there are, where the last lines begin, what follows.
+
+    <path>              being written
+    <path>.1 .2 ...     rotated, the newest first; .gz where compressed
+
+Files are opened newest first and known by their inode, so a rotation meanwhile loses nothing and
+shows nothing twice. Everything here blocks; the caller uses a thread.
+"""
+
+import contextlib
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from pier.containers.log_records import JSON_FILE, Record, count_lines, decode, without_lines
+from pier.runtime.log_format import HEADER_BYTES, TRAILER_BYTES
+
+READ_BYTES = 256 * 1024
+_BACKWARDS_BYTES = 64 * 1024
+_GZIP = 31
+"""zlib's wbits for a gzip member."""
+
+
+class FileKey(NamedTuple):
+    device: int
+    inode: int
+
+
+class LogFile:
+    """One file, open, read forwards from where it stands."""
+
+    def __init__(self, fd: int, driver: str, *, compressed: bool) -> None:
+        found = os.fstat(fd)
+        self.key = FileKey(found.st_dev, found.st_ino)
+        self._fd = fd
+        self._driver = driver
+        self._rest = b""
+        self._inflate = zlib.decompressobj(_GZIP) if compressed else None
+        self.skip_lines = 0
+        """Lines at the start of what is read next that nobody asked for."""
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def read(self) -> list[Record] | None:
+        """The next records; None at the end, for now. A damaged gzip file just ends."""
+        data = os.read(self._fd, READ_BYTES)
+        if not data:
+            return None
+        if self._inflate is not None:
+            try:
+                data = self._inflate.decompress(data)
+            except zlib.error:
+                return None
+        decoded = decode(self._driver, self._rest + data)
+        self._rest = decoded.rest
+        return list(self._wanted(decoded.records))
+
+    def _wanted(self, records: list[Record]) -> Iterator[Record]:
+        for record in records:
+            if not self.skip_lines:
+                yield record
+                continue
+            lines = count_lines(record)
+            if lines > self.skip_lines:
+                yield without_lines(record, self.skip_lines)
+            self.skip_lines -= min(lines, self.skip_lines)
+
+    def seek_to_last(self, lines: int) -> int:
+        """Stand before the last `lines` lines; return how many there are, at most `lines`."""
+        if self._inflate is not None:
+            return self._seek_by_reading(lines)
+        if self._driver == JSON_FILE:
+            return self._seek_backwards(lines)
+        found = self._seek_by_blocks(lines)
+        return self._seek_by_reading(lines) if found is None else found
+
+    def _seek_backwards(self, lines: int) -> int:
+        """A record of json-file is a line of the file: only its last part needs to be read."""
+        end = os.lseek(self._fd, 0, os.SEEK_END)
+        position, found = end, 0
+        while position > 0:
+            start = max(0, position - _BACKWARDS_BYTES)
+            data = os.pread(self._fd, position - start, start)
+            newlines = data.count(b"\n")
+            # The newline that ends the line before the first wanted one is the one to find.
+            if found + newlines > lines:
+                offset = len(data)
+                for _ in range(lines - found + 1):
+                    offset = data.rfind(b"\n", 0, offset)
+                os.lseek(self._fd, start + offset + 1, os.SEEK_SET)
+                return lines
+            found += newlines
+            position = start
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        return found
+
+    def _seek_by_blocks(self, lines: int) -> int | None:
+        """Blocks tell their length at their end too. None: damaged, or being written just now."""
+        position, found = os.lseek(self._fd, 0, os.SEEK_END), 0
+        while position > 0 and found < lines:
+            length = int.from_bytes(
+                os.pread(self._fd, TRAILER_BYTES, position - TRAILER_BYTES), "little"
+            )
+            start = position - TRAILER_BYTES - length - HEADER_BYTES
+            if start < 0:
+                return None
+            block = decode(self._driver, os.pread(self._fd, position - start, start)).records
+            if len(block) != 1:
+                return None
+            found += count_lines(block[0])
+            position = start
+        os.lseek(self._fd, position, os.SEEK_SET)
+        self.skip_lines = max(0, found - lines)
+        return min(found, lines)
+
+    def _seek_by_reading(self, lines: int) -> int:
+        total = 0
+        while (records := self.read()) is not None:
+            total += sum(count_lines(record) for record in records)
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        self._rest = b""
+        if self._inflate is not None:
+            self._inflate = zlib.decompressobj(_GZIP)
+        self.skip_lines = max(0, total - lines)
+        return min(total, lines)
+
+
+class LogFiles:
+    """A log from its oldest file to whatever is written while it is read."""
+
+    def __init__(self, path: Path, driver: str, tail: int | None = None) -> None:
+        self._path = path
+        self._driver = driver
+        self._files = self._open_all(set())
+        if tail is not None:
+            self._keep_last(tail)
+
+    def close(self) -> None:
+        for file in self._files:
+            file.close()
+        self._files = []
+
+    def read(self) -> list[Record] | None:
+        """The next records; None once everything there is now was read.
+
+        Go on reading after that: what was written or rotated since then follows.
+        """
+        while True:
+            if self._files:
+                records = self._files[0].read()
+                if records is not None:
+                    return records
+            if not self._next_file():
+                return None
+
+    def _next_file(self) -> bool:
+        """Leave a file that was read to its end, unless it is the last and still being written."""
+        if len(self._files) < 2:
+            known = {file.key for file in self._files}
+            newer = self._newer_than(known)
+            # The file before is read once more: more may have come between our last reading of
+            # it and the rotation.
+            self._files += newer
+            return bool(newer)
+        self._files.pop(0).close()
+        return True
+
+    def _newer_than(self, known: set[FileKey]) -> list[LogFile]:
+        """What was begun after the file in `known`, oldest first.
+
+        If that one is gone already (many rotations within one reading), only the file being
+        written is certain to be newer.
+        """
+        files = self._open_all(set())
+        keys = [file.key for file in files]
+        places = [place for place, key in enumerate(keys) if key in known]
+        first = places[-1] + 1 if places else max(0, len(files) - 1)
+        for file in files[:first]:
+            file.close()
+        return files[first:]
+
+    def _open_all(self, known: set[FileKey]) -> list[LogFile]:
+        files: list[LogFile] = []
+        seen = set(known)
+        for path in _candidates(self._path):
+            file = self._open(path)
+            if file is None:
+                continue
+            if file.key in seen:
+                file.close()
+                continue
+            seen.add(file.key)
+            files.append(file)
+        return files[::-1]
+
+    def _open(self, path: Path) -> LogFile | None:
+        with contextlib.suppress(FileNotFoundError):
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            return LogFile(fd, self._driver, compressed=path.suffix == ".gz")
+        return None
+
+    def _keep_last(self, lines: int) -> None:
+        """Go back from the newest file until there are enough lines; forget the older ones."""
+        first = len(self._files)
+        while first > 0 and lines > 0:
+            first -= 1
+            lines -= self._files[first].seek_to_last(lines)
+        if lines == 0 and first == len(self._files) and self._files:
+            first -= 1
+            self._files[first].seek_to_last(0)
+        for file in self._files[:first]:
+            file.close()
+        self._files = self._files[first:]
+
+
+def _candidates(path: Path) -> Iterator[Path]:
+    """Newest first. A number may exist in both forms for a moment; plain is the whole one."""
+    yield path
+    number = 1
+    while True:
+        plain = path.with_name(f"{path.name}.{number}")
+        packed = path.with_name(f"{path.name}.{number}.gz")
+        if plain.exists():
+            yield plain
+        elif packed.exists():
+            yield packed
+        else:
+            return
+        number += 1

@@ -1,0 +1,166 @@
+"""Log files' bytes as records, and records as `docker logs` shows them. Pure.
+
+The formats are pier.runtime.log_format's; the shape of the answer is surface.md k.1. A record's
+moment is kept as text of fixed width, "2006-01-02T15:04:05.000000000Z": it is shown like that,
+and texts of fixed width compare as the moments do.
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+from urllib.parse import quote_plus
+
+import msgspec
+
+from pier.containers.requests import LogChunk, LogQuery
+from pier.runtime.log_format import (
+    HEADER_BYTES,
+    TRAILER_BYTES,
+    decode_blocks,
+)
+
+JSON_FILE = "json-file"
+LOCAL = "local"
+_CHUNK_BYTES = 64 * 1024
+_SECOND_NS = 1_000_000_000
+
+
+class Record(NamedTuple):
+    """Lines of one stream with one moment; only the last may lack its end."""
+
+    stream: str
+    moment: str
+    data: bytes
+    attributes: Mapping[str, str]
+
+
+class Decoded(NamedTuple):
+    records: list[Record]
+    rest: bytes
+    """What was not a whole record yet."""
+
+
+class _Line(msgspec.Struct):
+    log: str = ""
+    stream: str = "stdout"
+    time: str = ""
+    attrs: dict[str, str] | None = None
+
+
+_decoder = msgspec.json.Decoder(_Line)
+
+
+def decode(driver: str, data: bytes) -> Decoded:
+    """All whole records at the start of `data`. Lines that are damaged are left out."""
+    return _decode_lines(data) if driver == JSON_FILE else _decode_blocks(data)
+
+
+def _decode_lines(data: bytes) -> Decoded:
+    end = data.rfind(b"\n") + 1
+    whole, rest = data[:end], data[end:]
+    try:
+        lines = _decoder.decode_lines(whole)
+    except msgspec.DecodeError:
+        lines = list(_valid_lines(whole))
+    return Decoded([_from_line(line) for line in lines], rest)
+
+
+def _valid_lines(data: bytes) -> Iterator[_Line]:
+    """One at a time: a machine that crashed leaves zeros and halves behind."""
+    for line in data.splitlines():
+        try:
+            yield _decoder.decode(line)
+        except msgspec.DecodeError:
+            continue
+
+
+def _from_line(line: _Line) -> Record:
+    return Record(
+        line.stream, full_width(line.time), line.log.encode(errors="replace"), line.attrs or {}
+    )
+
+
+def _decode_blocks(data: bytes) -> Decoded:
+    records, used = [], 0
+    try:
+        for block in decode_blocks(data):
+            records.append(Record(block.stream, moment(block.time_ns), block.data, {}))
+            used += HEADER_BYTES + len(block.data) + TRAILER_BYTES
+    except KeyError:
+        # Damaged: where the next block begins is not known, so nothing more can be read.
+        used = len(data)
+    return Decoded(records, data[used:])
+
+
+def moment(time_ns: int) -> str:
+    seconds, fraction = divmod(time_ns, _SECOND_NS)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{fraction:09d}Z"
+
+
+def full_width(text: str) -> str:
+    """RFC 3339 in UTC with nine digits of a second's fraction."""
+    head, _, fraction = text.removesuffix("Z").partition(".")
+    return f"{head}.{fraction:0<9.9}Z"
+
+
+def count_lines(record: Record) -> int:
+    return record.data.count(b"\n") + (not record.data.endswith(b"\n"))
+
+
+def without_lines(record: Record, count: int) -> Record:
+    """All but the first `count` lines."""
+    lines = record.data.splitlines(keepends=True)
+    return record._replace(data=b"".join(lines[count:]))
+
+
+class Filter:
+    """Chooses and shows records for one query."""
+
+    def __init__(self, query: LogQuery) -> None:
+        self._streams = {
+            name for name, wanted in (("stdout", query.stdout), ("stderr", query.stderr)) if wanted
+        }
+        self._since = moment(query.since_ns) if query.since_ns > 0 else ""
+        self._until = moment(query.until_ns) if query.until_ns > 0 else ""
+        self._timestamps = query.timestamps
+        self._details = query.details
+        self.ended = False
+        """A record later than `until` was seen."""
+
+    def chunks(self, records: Iterable[Record]) -> list[LogChunk]:
+        """Neighbours of one stream come together, as far as they are not too long."""
+        chunks: list[LogChunk] = []
+        stream, size = "", 0
+        parts: list[bytes] = []
+        for record in self._chosen(records):
+            if parts and (record.stream != stream or size >= _CHUNK_BYTES):
+                chunks.append(LogChunk(stream, b"".join(parts)))
+                parts, size = [], 0
+            stream = record.stream
+            parts.append(self._shown(record))
+            size += len(record.data)
+        if parts:
+            chunks.append(LogChunk(stream, b"".join(parts)))
+        return chunks
+
+    def _chosen(self, records: Iterable[Record]) -> Iterator[Record]:
+        for record in records:
+            if self._until and record.moment > self._until:
+                self.ended = True
+                return
+            if record.stream in self._streams and record.moment >= self._since:
+                yield record
+
+    def _shown(self, record: Record) -> bytes:
+        """`[moment ][details ]line`, for every line of the record."""
+        if not (self._timestamps or self._details):
+            return record.data
+        prefix = f"{record.moment} ".encode() if self._timestamps else b""
+        if self._details:
+            prefix += format_details(record.attributes).encode() + b" "
+        return b"".join(prefix + line for line in record.data.splitlines(keepends=True))
+
+
+def format_details(attributes: Mapping[str, str]) -> str:
+    pairs = sorted(attributes.items())
+    return ",".join(f"{quote_plus(key)}={quote_plus(value)}" for key, value in pairs)

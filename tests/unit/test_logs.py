@@ -1,0 +1,263 @@
+"""Reading logs: formats, tails, filters, rotation, following. The writer is the monitor's own."""
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pier.containers.log_files import LogFiles
+from pier.containers.log_reading import follow, read_all
+from pier.containers.log_records import Filter, Record, decode, format_details, full_width, moment
+from pier.containers.requests import LogChunk, LogQuery
+from pier.runtime.log_file import LogFile as Writer
+from pier.runtime.log_format import Blocks, JsonLines
+from pier.runtime.orders import LogOrder
+
+BOTH = LogQuery(stdout=True, stderr=True)
+DRIVERS = ("json-file", "local")
+
+
+def query(**more: object) -> LogQuery:
+    return LogQuery(**{"stdout": True, "stderr": True, **more})  # type: ignore[arg-type]  # a table of keywords
+
+
+def collect(chunks: AsyncIterator[LogChunk]) -> bytes:
+    async def all_() -> bytes:
+        return b"".join([chunk.data async for chunk in chunks])
+
+    return asyncio.run(all_())
+
+
+def write(path: Path, driver: str, *outputs: tuple[str, bytes, int]) -> None:
+    encoder = JsonLines({"tag": "a b", "x": "1"}) if driver == "json-file" else Blocks()
+    with path.open("ab") as file:
+        for stream, data, time_ns in outputs:
+            file.write(encoder.encode(stream, data, time_ns))
+        for stream in ("stdout", "stderr"):
+            file.write(encoder.finish(stream, 9))
+
+
+@pytest.fixture(params=DRIVERS)
+def driver(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def log(tmp_path: Path, driver: str) -> Path:
+    path = tmp_path / "log"
+    write(
+        path, driver,
+        ("stdout", b"one\ntwo\n", 1_000_000_000),
+        ("stderr", b"three\n", 2_000_000_000),
+        ("stdout", b"four\nfive\n", 3_500_000_000),
+        ("stdout", b"six", 4_000_000_000),
+    )  # fmt: skip
+    return path
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        (BOTH, b"one\ntwo\nthree\nfour\nfive\nsix"),
+        (query(stdout=False), b"three\n"),
+        (query(stderr=False, tail=5), b"two\nfour\nfive\nsix"),
+        (query(tail=0), b""),
+        (query(tail=1), b"six"),
+        (query(tail=2), b"five\nsix"),
+        (query(tail=100), b"one\ntwo\nthree\nfour\nfive\nsix"),
+        (query(since_ns=2_000_000_000, until_ns=3_500_000_000), b"three\nfour\nfive\n"),
+    ],
+)
+def test_what_is_asked_for_is_shown(
+    log: Path, driver: str, asked: LogQuery, expected: bytes
+) -> None:
+    if asked.until_ns == 3_500_000_000:
+        log.unlink()
+        write(
+            log, driver, ("stdout", b"one\n", 1), ("stderr", b"three\n", 2_000_000_000),
+            ("stdout", b"four\nfive\n", 3_500_000_000), ("stdout", b"late\n", 3_500_000_001),
+        )  # fmt: skip
+    assert collect(read_all(log, driver, asked)) == expected
+
+
+def test_timestamps_have_nine_digits(tmp_path: Path, driver: str) -> None:
+    write(tmp_path / "log", driver, ("stdout", b"a\nb\n", 3_500_000_000))
+    assert collect(read_all(tmp_path / "log", driver, query(timestamps=True))) == (
+        b"1970-01-01T00:00:03.500000000Z a\n1970-01-01T00:00:03.500000000Z b\n"
+    )
+
+
+def test_details_come_between_moment_and_line(tmp_path: Path) -> None:
+    write(tmp_path / "log", "json-file", ("stdout", b"a\n", 1))
+    asked = query(timestamps=True, details=True)
+    assert collect(read_all(tmp_path / "log", "json-file", asked)) == (
+        b"1970-01-01T00:00:00.000000001Z tag=a+b,x=1 a\n"
+    )
+    assert format_details({"b": "=", "a": "ü,~"}) == "a=%C3%BC%2C~,b=%3D"
+
+
+def test_a_log_that_does_not_exist_is_empty(tmp_path: Path, driver: str) -> None:
+    assert collect(read_all(tmp_path / "log", driver, BOTH)) == b""
+    assert collect(read_all(tmp_path / "log", driver, query(tail=5))) == b""
+
+
+@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("tail", [None, 1, 2, 3, 5, 8, 50])
+def test_rotated_files_are_read_in_order(
+    tmp_path: Path, driver: str, tail: int | None, compress: bool
+) -> None:
+    for number in (3, 2, 1):
+        path = tmp_path / f"log.{number}"
+        write(path, driver, ("stdout", b"%d-a\n%d-b\n" % (number, number), number))
+        if compress and number > 1:
+            (tmp_path / f"log.{number}.gz").write_bytes(gzip.compress(path.read_bytes()))
+            path.unlink()
+    write(tmp_path / "log", driver, ("stdout", b"0-a\n0-b\n", 9))
+    expected = b"3-a\n3-b\n2-a\n2-b\n1-a\n1-b\n0-a\n0-b\n".splitlines(keepends=True)
+    found = collect(read_all(tmp_path / "log", driver, query(tail=tail)))
+    assert found == b"".join(expected if tail is None else expected[-tail:])
+
+
+def test_a_long_log_is_read_from_its_end(tmp_path: Path, driver: str) -> None:
+    lines = [b"%07d\n" % number for number in range(30_000)]
+    outputs = [("stdout", b"".join(lines[at : at + 100]), 5) for at in range(0, 30_000, 100)]
+    write(tmp_path / "log", driver, *outputs)
+    for tail in (1, 999, 12_345):
+        found = collect(read_all(tmp_path / "log", driver, query(tail=tail)))
+        assert found == b"".join(lines[-tail:])
+
+
+def test_damage_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    write(path, "json-file", ("stdout", b"before\n", 1))
+    with path.open("ab") as file:
+        file.write(b"\0\0\0{half\n")
+    write(path, "json-file", ("stdout", b"after\n", 2))
+    assert collect(read_all(path, "json-file", BOTH)) == b"before\nafter\n"
+
+
+class Following:
+    """`docker logs -f`, beside a writer."""
+
+    def __init__(self, path: Path, driver: str, asked: LogQuery) -> None:
+        self.seen = b""
+        self.ended = asyncio.Event()
+        self._more = asyncio.Condition()
+        self._chunks = follow(path, driver, asked, self.ended.wait)
+
+    async def run(self) -> None:
+        async for chunk in self._chunks:
+            async with self._more:
+                self.seen += chunk.data
+                self._more.notify_all()
+
+    async def until(self, condition: Callable[[bytes], bool]) -> None:
+        async with asyncio.timeout(10), self._more:
+            await self._more.wait_for(lambda: condition(self.seen))
+
+
+@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("files", [1, 3])
+def test_following_survives_rotation_and_ends_with_the_container(
+    tmp_path: Path, driver: str, files: int, compress: bool
+) -> None:
+    path = tmp_path / "log"
+    order = LogOrder(driver, str(path), {}, 2000, files, compress)
+
+    async def life() -> bytes:
+        writer = Writer(order)
+        writer.write("stdout", b"first\n")
+        following = Following(path, driver, BOTH)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(following.run())
+            await following.until(lambda seen: seen == b"first\n")
+            for number in range(60):
+                line = b"%03d %s\n" % (number, b"x" * 90)
+                writer.write("stderr", line)
+                await following.until(lambda seen, line=line: seen.endswith(line))  # type: ignore[misc]
+            writer.write("stdout", b"last\nunended")
+            writer.close()
+            following.ended.set()
+        return following.seen
+
+    seen = asyncio.run(life())
+    numbers = [int(line[:3]) for line in seen.splitlines() if line[:1].isdigit()]
+    assert numbers == list(range(60))
+    assert seen.endswith(b"last\nunended")
+
+
+def test_following_ends_when_until_has_passed(tmp_path: Path, driver: str) -> None:
+    write(tmp_path / "log", driver, ("stdout", b"old\n", 1))
+
+    async def life() -> bytes:
+        following = Following(tmp_path / "log", driver, query(until_ns=5))
+        async with asyncio.timeout(5):
+            await following.run()
+        return following.seen
+
+    assert asyncio.run(life()) == b"old\n"
+
+
+def test_a_reader_that_leaves_closes_everything(tmp_path: Path, driver: str) -> None:
+    write(tmp_path / "log", driver, ("stdout", b"old\n", 1))
+
+    async def life() -> None:
+        chunks = follow(tmp_path / "log", driver, BOTH, asyncio.Event().wait)
+        assert (await anext(chunks)).data == b"old\n"
+        await chunks.aclose()
+
+    asyncio.run(life())
+
+
+@given(st.binary(max_size=300))
+def test_any_file_can_be_read(data: bytes) -> None:
+    for name in DRIVERS:
+        decoded = decode(name, data)
+        Filter(query(timestamps=True, details=True)).chunks(decoded.records)
+
+
+@given(st.integers(0, 2**62))
+def test_moments_compare_as_times_do(time_ns: int) -> None:
+    assert moment(time_ns) < moment(time_ns + 1) or len(moment(time_ns)) != len(moment(time_ns + 1))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2006-01-02T15:04:05Z", "2006-01-02T15:04:05.000000000Z"),
+        ("2006-01-02T15:04:05.12Z", "2006-01-02T15:04:05.120000000Z"),
+        ("2006-01-02T15:04:05.123456789Z", "2006-01-02T15:04:05.123456789Z"),
+    ],
+)
+def test_moments_have_one_width(text: str, expected: str) -> None:
+    assert full_width(text) == expected
+
+
+def test_neighbours_come_together() -> None:
+    records = [Record("stdout", moment(1), b"a\n", {}), Record("stdout", moment(2), b"b\n", {}),
+               Record("stderr", moment(3), b"c\n", {})]  # fmt: skip
+    assert Filter(BOTH).chunks(records) == [
+        LogChunk("stdout", b"a\nb\n"),
+        LogChunk("stderr", b"c\n"),
+    ]
+
+
+def test_reading_goes_on_after_the_end(tmp_path: Path, driver: str) -> None:
+    path = tmp_path / "log"
+    write(path, driver, ("stdout", b"a\n", 1))
+    files = LogFiles(path, driver)
+    try:
+        assert [record.data for record in files.read() or ()] == [b"a\n"]
+        assert files.read() is None
+        path.rename(tmp_path / "log.1")
+        write(tmp_path / "log.1", driver, ("stdout", b"b\n", 2))
+        write(path, driver, ("stdout", b"c\n", 3))
+        assert [record.data for record in files.read() or ()] == [b"b\n"]
+        assert [record.data for record in files.read() or ()] == [b"c\n"]
+        assert files.read() is None
+    finally:
+        files.close()
