@@ -73,6 +73,8 @@ class _Memory:
     """What one identity has learnt."""
 
     challenge: Challenge | None = None
+    """The last one, without its scopes: those were for one request."""
+    offered: dict[frozenset[str], tuple[str, ...]] = field(default_factory=dict)
     tokens: dict[frozenset[str], Token] = field(default_factory=dict)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -106,6 +108,9 @@ class Authorizer:
             memory.challenge = challenge
             return bool(identity.credentials.basic()) and sent != identity.credentials.basic()
         memory.challenge = challenge
+        if len(memory.offered) > _MAX_TOKENS:
+            memory.offered.clear()
+        memory.offered[frozenset(scopes)] = challenge.scopes
         kept = memory.tokens.get(frozenset(scopes))
         if kept is not None and sent == f"Bearer {kept.value}":
             del memory.tokens[frozenset(scopes)]
@@ -130,7 +135,8 @@ class Authorizer:
             challenge = memory.challenge
             if challenge is None:
                 raise RegistryUnauthorized(identity.endpoint.host)
-            token = await self._ask(identity, challenge, scopes, offline=False)
+            wanted = merge_scopes(scopes, memory.offered.get(key, ()))
+            token = await self._ask(identity, challenge, wanted, offline=False)
             if len(memory.tokens) > _MAX_TOKENS:
                 memory.tokens.clear()
             memory.tokens[key] = token
@@ -139,9 +145,7 @@ class Authorizer:
     async def _ask(
         self, identity: Identity, challenge: Challenge, scopes: Sequence[str], *, offline: bool
     ) -> Token:
-        request = token_request(
-            identity, challenge, merge_scopes(scopes, challenge.scopes), offline=offline
-        )
+        request = token_request(identity, challenge, scopes, offline=offline)
         answer = await self._exchange(request)
         if answer.status in (400, 401, 403):
             said = "\n".join(entry.text() for entry in parse_errors(answer.body))

@@ -9,6 +9,7 @@ return has been verified against its digest; nothing is read without a bound.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from pier.registry import protocol
 from pier.registry.auth import Identity
@@ -51,7 +52,8 @@ class RegistryClient:
         """
         endpoint = self.transport.hosts.origin(registry)
         ping = Request("GET", "/", accepted=frozenset({401}))
-        async with self.transport.open(Identity(endpoint), ping) as response:
+        asking = replace(ping, unauthorized=True)
+        async with self.transport.open(Identity(endpoint), asking) as response:
             headers = response.headers.getall("WWW-Authenticate", [])
         identity = Identity(endpoint, credentials)
         for challenge in protocol.parse_challenges(headers):

@@ -72,6 +72,8 @@ class Request:
     accepted: frozenset[int] = frozenset()
     """Error statuses the caller wants to see as answers."""
     retried: bool = True
+    unauthorized: bool = False
+    """Send no credentials and let a 401 be the answer."""
 
 
 class Transport:
@@ -140,6 +142,8 @@ class Transport:
 
     async def _authorized(self, identity: Identity, request: Request) -> aiohttp.ClientResponse:
         """Send, and once more with what the challenge asks for."""
+        if request.unauthorized:
+            return await self._schemed(identity, request, "")
         for _ in range(2):
             sent = await self.authorizer.header(identity, request.scopes)
             response = await self._schemed(identity, request, sent)
@@ -357,7 +361,8 @@ def _words(error: BaseException) -> str:
         return f"dial tcp: lookup {error.host}: no such host"
     if isinstance(error, aiohttp.ClientConnectorError):
         where = f"{error.host}:{error.port}"
-        return f"dial tcp {where}: connect: {(error.os_error.strerror or text).lower()}"
+        number = error.os_error.errno
+        return f"dial tcp {where}: connect: {os.strerror(number).lower() if number else text}"
     if isinstance(error, TimeoutError):
         return "net/http: request canceled (Client.Timeout exceeded while awaiting headers)"
     return text or type(error).__name__

@@ -219,7 +219,7 @@ class _Opened:
             return await self._manager.__aenter__()
         except RegistryError as error:
             if error.status == 403 or "DENIED" in error.codes:
-                raise PushDenied(str(error)) from error
+                raise PushDenied(str(error) if error.codes else "") from error
             raise
 
     async def __aexit__(self, *error: object) -> None:

@@ -95,9 +95,13 @@ class Arriving:
             if not self.offset:
                 await self._more_than(0)
             await response.prepare(request)
-            async for chunk in self._chunks(file.fileno()):
-                await response.write(chunk)
-                metrics.sent(len(chunk))
+            try:
+                async for chunk in self._chunks(file.fileno()):
+                    await response.write(chunk)
+                    metrics.sent(len(chunk))
+            except PierError as error:
+                logger.warning("blob %s breaks off: %s", self.blob.digest, error)
+                _break_off(request)
         await response.write_eof()
         return response
 
@@ -256,6 +260,12 @@ class PullThrough:
 
     def _repository(self, name: str) -> Repository:
         return self._client.repository(self._upstream, name, self._credentials)
+
+
+def _break_off(request: web.Request) -> None:
+    """The status is out already: only a cut connection tells the client."""
+    if request.transport is not None:
+        request.transport.abort()
 
 
 def faults_of(error: OSError) -> PierError:
