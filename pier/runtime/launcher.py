@@ -5,6 +5,7 @@ monitor as well. Runtimes fork the process and end; the monitor, a subreaper, be
 """
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -22,6 +23,7 @@ _DEFAULT_SIGNALS = (
     signal.SIGXFSZ,
     signal.SIGHUP,
     signal.SIGINT,
+    signal.SIGQUIT,
     signal.SIGTERM,
     signal.SIGCHLD,
 )
@@ -80,8 +82,6 @@ class OciLauncher:
 
     def _executable(self) -> str:
         """args[0], for the error's text."""
-        import json
-
         name = PROCESS_NAME if isinstance(self._order, ExecOrder) else "config.json"
         with contextlib.suppress(ValueError, KeyError, IndexError, TypeError):
             config = json.loads(self._directory.read(name))

@@ -33,6 +33,7 @@ from pier.runtime.stdin import Stdin
 from pier.runtime.stdio import Console, Directory, make_pipes, null_fds
 
 DRAIN_S = 2.0
+_NO_FD = 1 << 20
 _IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
 
 
@@ -64,7 +65,7 @@ def _become_monitor(keep: int) -> None:
     for fd in range(3):
         os.dup2(null, fd)
     os.closerange(3, keep)
-    os.closerange(keep + 1, os.sysconf("SC_OPEN_MAX") if keep > 4096 else 65536)
+    os.closerange(keep + 1, _NO_FD)
 
 
 class Monitor:

@@ -23,6 +23,8 @@ def enter_namespace(directory: str, overlay: mount.Overlay | None, *, hide_v2: b
     The overlay is made from the mounts as they are now. hide_v2: the cgroup2 mount of a hybrid
     host is out of sight (crun: "cgroups in hybrid mode not supported").
     """
+    if overlay is None and not hide_v2:
+        return
     syscalls.unshare(syscalls.CLONE_NEWNS)
     os.chdir("/")
     table = parse_mountinfo(_read("/proc/self/mountinfo"))

@@ -28,7 +28,8 @@ def main() -> None:
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     os.close(null)
-    os.umask(0o077)
+    # Runtimes hand it on to containers, which expect the usual one.
+    os.umask(0o022)
     os.chdir("/")
     syscalls.set_process_name("pier-spawner")
     # Monitors reap themselves: nobody here wants their exit codes.

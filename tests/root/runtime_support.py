@@ -37,7 +37,9 @@ def runtime(name: str, state: Path) -> RuntimeInfo:
     return RuntimeInfo(name, path, str(state / name), hide_v2=hybrid)
 
 
-def config(args: Sequence[str], group: str, *, terminal: bool = False, memory: int = 0) -> dict:
+def config(
+    args: Sequence[str], group: str, *, terminal: bool = False, memory: int = 0
+) -> dict[str, Any]:
     capabilities = ["CAP_KILL", "CAP_SYS_ADMIN"]
     return {
         "ociVersion": "1.0.2",

@@ -475,7 +475,22 @@ async def test_the_host_sees_no_mount_and_the_container_no_descriptor(bench: Ben
     client = await Client().attach(monitor)
     assert str(bench.root) not in Path("/proc/self/mountinfo").read_text()
     await monitor.start()
+    assert str(bench.root) not in Path("/proc/self/mountinfo").read_text()
     await monitor.wait()
     fds = (await client.read_streams())[1].decode().split()
     assert {Path(fd).name for fd in fds} <= {"0", "1", "2", "3"}
+    await monitor.ended()
+
+
+@scenario
+async def test_the_process_inherits_neither_signals_nor_umask_of_ours(bench: Bench) -> None:
+    monitor = await bench.launch("cat", "/proc/self/status")
+    client = await Client().attach(monitor)
+    await monitor.start()
+    status = (await client.read_streams())[1].decode()
+    fields = dict(line.split(":\t", 1) for line in status.splitlines())
+    assert fields["Umask"] == "0022"
+    # 32 and 33 are the C library's: its posix_spawn ignores them.
+    ignored = int(fields["SigIgn"], 16) & ~(3 << 31)
+    assert (ignored, int(fields["SigBlk"], 16)) == (0, 0)
     await monitor.ended()
