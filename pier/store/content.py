@@ -10,6 +10,7 @@ An ingest writes its file from any thread; the row is added on the database's th
 import contextlib
 import hashlib
 import os
+import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -226,6 +227,22 @@ class ContentStore:
             self._busy.discard(path)
             raise
 
+    @contextlib.contextmanager
+    def workspace(self) -> Iterator[Path]:
+        """An empty directory on the blobs' file system, gone at the end; see `adopt`."""
+        path = self._ingests / uuid.uuid4().hex
+        self._busy.add(path)
+        path.mkdir(mode=0o700)
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path)
+            self._busy.discard(path)
+
+    def adopt(self, path: Path, digest: Digest, size: int) -> None:
+        """Make a file of a workspace, whose digest the caller computed, a blob."""
+        self._publish(path, digest, size)
+
     def _publish(self, path: Path, digest: Digest, size: int) -> None:
         path.replace(self._path(digest))
         self._database.execute(
@@ -249,5 +266,9 @@ class ContentStore:
         oldest_s = self._clock_ns() // 1_000_000_000 - _STALE_S
         for path in self._ingests.iterdir():
             with contextlib.suppress(FileNotFoundError):
-                if path not in self._busy and path.stat().st_mtime < oldest_s:
+                if path in self._busy:
+                    continue
+                if path.is_dir():
+                    shutil.rmtree(path)
+                elif path.stat().st_mtime < oldest_s:
                     path.unlink()

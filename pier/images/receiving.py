@@ -1,0 +1,244 @@
+"""One layer on its way from a registry to a directory.
+
+One stream, several threads:
+
+    network → ingest file + sha256 → decompress → sha256 (diff ID) → extract
+
+What an earlier attempt left in the ingest is fed through first, and the network asked for the
+rest. Nothing of a layer counts before its digest and its diff ID were right: the blob is
+published and the directory becomes part of a committed snapshot only then.
+"""
+
+import asyncio
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from pier.archive.compression import BrokenStream, chunks_of
+from pier.archive.entry import InvalidArchive
+from pier.archive.layer import Extracted, extract_layer
+from pier.errors import Failed, InvalidArgument
+from pier.images.transfer import Meter, Pipe
+from pier.oci.digest import Descriptor, Digest, DigestMismatch
+from pier.registry.failures import WrongContent
+from pier.registry.repository import Repository
+from pier.store.content import ContentStore, Ingest, SizeMismatch
+
+_SLICE = 64 * 1024
+"""Compressed bytes between two looks at the disk: at most 64 MiB of plain ones."""
+_RESERVE = 256 * 1024 * 1024
+_RESERVE_PART = 20
+
+
+class LayerVerificationFailed(WrongContent):
+    def __init__(self, host: str, digest: Digest, why: str) -> None:
+        super().__init__(host, f"filesystem layer verification failed for digest {digest}: {why}")
+
+
+class WrongDiffId(InvalidArgument):
+    def __init__(self, digest: Digest, expected: Digest, actual: Digest) -> None:
+        super().__init__(
+            f"wrong diff id calculated on extraction of layer {digest}: {actual}, "
+            f"the image's config says {expected}"
+        )
+
+
+class DiskWouldFill(Failed):
+    """A layer, honest or a bomb, that needs more room than there is."""
+
+    def __init__(self, digest: Digest) -> None:
+        super().__init__(
+            f"layer {digest} does not fit: unpacking it leaves less than the disk needs to work; "
+            "free some space (docker system prune), or do not trust this image"
+        )
+
+
+class _TransferBroken(Exception):
+    """Ends the extraction of a layer whose transfer ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What is to be received: a blob, what it must unpack to."""
+
+    blob: Descriptor
+    diff_id: Digest
+    chain_id: Digest
+    parent: str
+    """Chain ID of what it stands on, "" for nothing."""
+
+    @property
+    def short_id(self) -> str:
+        return self.blob.digest.partition(":")[2][:12]
+
+
+class Unpacker:
+    """Threads that extract layers, as many as may be under way at once."""
+
+    def __init__(self, workers: int, reserve_bytes: int | None = None) -> None:
+        self._pool = ThreadPoolExecutor(workers, "unpack")
+        self._reserve_bytes = reserve_bytes
+
+    def close(self) -> None:
+        self._pool.shutdown()
+
+    def start(self, layer: Layer, pipe: Pipe, directory: Path) -> asyncio.Future[Extracted]:
+        """Extract what comes out of `pipe`; the thread ends with it."""
+        loop = asyncio.get_running_loop()
+        return loop.run_in_executor(self._pool, self._extract, layer, pipe, directory)
+
+    async def extract_stored(
+        self, layer: Layer, content: ContentStore, directory: Path
+    ) -> Extracted:
+        """Extract a blob that is here already."""
+        path = content.path(layer.blob.digest)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, self._extract_file, layer, path, directory)
+
+    def _extract_file(self, layer: Layer, path: Path, directory: Path) -> Extracted:
+        with path.open("rb") as file:
+            return extract_layer(self._guarded(layer, chunks_of(file), directory), directory)
+
+    def _extract(self, layer: Layer, pipe: Pipe, directory: Path) -> Extracted:
+        try:
+            return extract_layer(self._guarded(layer, pipe, directory), directory)
+        finally:
+            pipe.close()
+
+    def _guarded(self, layer: Layer, chunks: Iterable[bytes], directory: Path) -> Iterator[bytes]:
+        """Pass `chunks` on in slices as long as the disk has room."""
+        reserve = self._reserve_bytes
+        for chunk in chunks:
+            for start in range(0, len(chunk), _SLICE):
+                found = os.statvfs(directory)
+                if reserve is None:
+                    reserve = min(_RESERVE, found.f_blocks * found.f_frsize // _RESERVE_PART)
+                if found.f_bavail * found.f_frsize < reserve:
+                    raise DiskWouldFill(layer.blob.digest)
+                yield chunk[start : start + _SLICE]
+
+
+class _Sink:
+    """Writes to the ingest and the pipe, one chunk at a time, in a thread."""
+
+    def __init__(
+        self, ingest: Ingest, pipe: Pipe, unpacking: asyncio.Future[Extracted], meter: Meter
+    ) -> None:
+        self._ingest = ingest
+        self._pipe = pipe
+        self._unpacking = unpacking
+        self._meter = meter
+        self._writing: asyncio.Future[None] | None = None
+
+    @property
+    def offset(self) -> int:
+        return self._ingest.offset
+
+    async def write(self, chunk: bytes, /) -> None:
+        self._stop_if_pointless()
+        await self._in_thread(chunk, keep=True)
+        self._meter(self._ingest.offset)
+
+    async def feed(self) -> None:
+        """Pass on what the ingest holds from an earlier attempt."""
+        chunks = self._ingest.chunks()
+        while chunk := await asyncio.to_thread(next, chunks, b""):
+            self._stop_if_pointless()
+            await self._in_thread(chunk, keep=False)
+
+    async def _in_thread(self, chunk: bytes, *, keep: bool) -> None:
+        loop = asyncio.get_running_loop()
+        self._writing = loop.run_in_executor(None, self._write, chunk, keep)
+        await asyncio.shield(self._writing)
+
+    def _write(self, chunk: bytes, keep: bool) -> None:  # noqa: FBT001 -- run_in_executor has no keywords
+        if keep:
+            self._ingest.write(chunk)
+        self._pipe.put(chunk)
+
+    def _stop_if_pointless(self) -> None:
+        """A full disk ends the transfer. A bad archive does not: was it the registry's fault?"""
+        if not self._unpacking.done():
+            return
+        error = self._unpacking.exception()
+        if error is not None and not isinstance(error, InvalidArchive | BrokenStream):
+            raise error
+
+    async def settle(self) -> None:
+        """Wait for the thread that may still write."""
+        if self._writing is not None and not self._writing.done():
+            await asyncio.wait({self._writing})
+
+
+async def receive(
+    repository: Repository,
+    layer: Layer,
+    content: ContentStore,
+    unpacker: Unpacker,
+    directory: Path,
+    meter: Meter,
+) -> Extracted:
+    """Fetch and extract a layer side by side; afterwards the blob is in the content store.
+
+    `directory` is empty, and of no use after an error. What was left by an earlier attempt and
+    turns out to be wrong is fetched anew, once.
+    """
+    with content.ingest(layer.blob.digest) as ingest:
+        held = await asyncio.to_thread(ingest.resume)
+        if held > layer.blob.size:
+            ingest.restart()
+        pipe = Pipe()
+        unpacking = unpacker.start(layer, pipe, directory)
+        sink = _Sink(ingest, pipe, unpacking, meter)
+        try:
+            await sink.feed()
+            await repository.fetch(layer.blob, sink)
+            _verify(ingest, layer, repository.registry)
+            pipe.end()
+            extracted = await asyncio.shield(unpacking)
+        except BaseException:
+            pipe.break_off(_TransferBroken())
+            await sink.settle()
+            await asyncio.wait({unpacking})
+            unpacking.exception()
+            raise
+        check_diff_id(layer, extracted)
+        ingest.commit(layer.blob.size)
+        return extracted
+
+
+async def download(
+    repository: Repository, blob: Descriptor, content: ContentStore, meter: Meter
+) -> None:
+    """Fetch a blob without extracting it."""
+    pipe = Pipe()
+    pipe.close()
+    nothing: asyncio.Future[Extracted] = asyncio.get_running_loop().create_future()
+    with content.ingest(blob.digest) as ingest:
+        if await asyncio.to_thread(ingest.resume) > blob.size:
+            ingest.restart()
+        sink = _Sink(ingest, pipe, nothing, meter)
+        try:
+            await repository.fetch(blob, sink)
+        finally:
+            await sink.settle()
+        try:
+            ingest.commit(blob.size)
+        except (DigestMismatch, SizeMismatch) as error:
+            raise LayerVerificationFailed(repository.registry, blob.digest, str(error)) from error
+
+
+def _verify(ingest: Ingest, layer: Layer, host: str) -> None:
+    """Raise LayerVerificationFailed, and forget the bytes, unless they are the right ones."""
+    try:
+        ingest.verify(layer.blob.size)
+    except (DigestMismatch, SizeMismatch) as error:
+        ingest.restart()
+        raise LayerVerificationFailed(host, layer.blob.digest, str(error)) from error
+
+
+def check_diff_id(layer: Layer, extracted: Extracted) -> None:
+    if extracted.diff_id != layer.diff_id:
+        raise WrongDiffId(layer.blob.digest, layer.diff_id, extracted.diff_id)

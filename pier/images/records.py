@@ -1,0 +1,163 @@
+"""Images in SQLite: rows in, rows out. No rules here.
+
+Configs never change, so a parsed one is kept as long as its image.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+
+from pier.images.model import Image
+from pier.oci.digest import Descriptor, Digest
+from pier.oci.image import ImageConfig, parse_image_config
+from pier.store.content import ContentStore
+from pier.store.database import Database
+
+_CHAIN_SIZE = """
+    WITH RECURSIVE chain (id, parent, size) AS (
+        SELECT id, parent, size FROM snapshots WHERE key = ?
+        UNION ALL
+        SELECT s.id, s.parent, s.size FROM snapshots s JOIN chain c ON s.id = c.parent
+    ) SELECT coalesce(sum(size), 0) FROM chain
+"""
+
+
+class ImageRecords:
+    def __init__(self, database: Database, content: ContentStore) -> None:
+        self._database = database
+        self._content = content
+        self._configs: dict[str, ImageConfig] = {}
+
+    def find(self, image_id: str) -> Image | None:
+        row = self._database.execute("SELECT * FROM images WHERE id = ?", (image_id,)).fetchone()
+        return None if row is None else self._image(row)
+
+    def find_tagged(self, reference: str) -> Image | None:
+        row = self._database.execute(
+            "SELECT i.* FROM images i JOIN tags t ON t.image = i.id WHERE t.reference = ?",
+            (reference,),
+        ).fetchone()
+        return None if row is None else self._image(row)
+
+    def find_prefixed(self, hexadecimal: str) -> list[str]:
+        """IDs that begin with these digits, at most two."""
+        low = "sha256:" + hexadecimal
+        rows = self._database.execute(
+            "SELECT id FROM images WHERE id >= ? AND id < ? LIMIT 2", (low, low + "g")
+        )
+        return [str(row["id"]) for row in rows]
+
+    def list_(self) -> list[Image]:
+        rows = self._database.execute("SELECT * FROM images ORDER BY created_ns DESC, id")
+        return [self._image(row) for row in rows.fetchall()]
+
+    def children(self, image_id: str) -> list[str]:
+        rows = self._database.execute("SELECT id FROM images WHERE parent = ?", (image_id,))
+        return [str(row["id"]) for row in rows]
+
+    def users(self, image_id: str) -> list[sqlite3.Row]:
+        """Containers of the image: container, name, running."""
+        return self._database.execute(
+            "SELECT * FROM image_users WHERE image = ? ORDER BY container", (image_id,)
+        ).fetchall()
+
+    def references(self, image_id: str) -> list[str]:
+        rows = self._database.execute(
+            "SELECT reference FROM tags WHERE image = ? ORDER BY reference", (image_id,)
+        )
+        return [str(row["reference"]) for row in rows]
+
+    def tags_of(self, name: str) -> list[str]:
+        """Tags (not digests) under a full name without tag."""
+        low = name + ":"
+        rows = self._database.execute(
+            "SELECT reference FROM tags WHERE reference >= ? AND reference < ? ORDER BY reference",
+            (low, name + ";"),
+        )
+        return [str(row["reference"]) for row in rows]
+
+    def last_tagged_ns(self, image_id: str) -> int:
+        row = self._database.execute(
+            "SELECT coalesce(max(tagged_ns), 0) FROM tags WHERE image = ?", (image_id,)
+        ).fetchone()
+        return int(row[0])
+
+    def chain_size(self, chain_id: str) -> int:
+        return int(self._database.execute(_CHAIN_SIZE, (chain_id,)).fetchone()[0])
+
+    def insert(
+        self,
+        config: ImageConfig,
+        image_id: Digest,
+        manifest: Digest,
+        chain_id: str,
+        parent: str,
+    ) -> None:
+        """Add the image; one that exists already stays as it is."""
+        self._database.execute(
+            "INSERT INTO images (id, manifest, chain_id, parent, size, created_ns)"
+            " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (image_id, manifest, chain_id, parent, self.chain_size(chain_id), config.created_ns),
+        )
+
+    def insert_blobs(self, image_id: Digest, digests: Iterable[Digest]) -> None:
+        self._database.executemany(
+            "INSERT INTO image_blobs (image, digest) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            [(image_id, digest) for digest in digests],
+        )
+
+    def insert_layers(self, diff_ids: Sequence[Digest], layers: Sequence[Descriptor]) -> None:
+        """Remember which blobs unpack to which diff IDs."""
+        self._database.executemany(
+            "INSERT INTO layers (diff_id, digest, media_type) VALUES (?, ?, ?)"
+            " ON CONFLICT DO NOTHING",
+            [
+                (diff_id, layer.digest, layer.media_type)
+                for diff_id, layer in zip(diff_ids, layers, strict=True)
+            ],
+        )
+
+    def find_layers(self, diff_id: Digest) -> list[Descriptor]:
+        """The blobs that unpack to a diff ID."""
+        rows = self._database.execute(
+            "SELECT l.media_type, l.digest, b.size FROM layers l JOIN blobs b USING (digest)"
+            " WHERE l.diff_id = ? ORDER BY b.created_ns, l.digest",
+            (diff_id,),
+        )
+        return [Descriptor(row["media_type"], Digest(row["digest"]), row["size"]) for row in rows]
+
+    def set_tag(self, reference: str, image_id: str, now_ns: int) -> None:
+        self._database.execute(
+            "INSERT INTO tags (reference, image, tagged_ns) VALUES (?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET image = excluded.image, tagged_ns = excluded.tagged_ns",
+            (reference, image_id, now_ns),
+        )
+
+    def remove_tag(self, reference: str) -> None:
+        self._database.execute("DELETE FROM tags WHERE reference = ?", (reference,))
+
+    def delete(self, image_id: str) -> None:
+        self._database.execute("DELETE FROM images WHERE id = ?", (image_id,))
+        self._configs.pop(image_id, None)
+
+    def _config(self, image_id: Digest) -> ImageConfig:
+        config = self._configs.get(image_id)
+        if config is None:
+            config = parse_image_config(self._content.read(image_id))
+            self._configs[image_id] = config
+        return config
+
+    def _image(self, row: sqlite3.Row) -> Image:
+        config = self._config(row["id"])
+        references = self.references(row["id"])
+        return Image(
+            id=row["id"],
+            manifest=row["manifest"],
+            config=config,
+            chain_id=row["chain_id"],
+            layers=config.diff_ids,
+            parent=row["parent"],
+            size=row["size"],
+            created_ns=row["created_ns"],
+            tags=tuple(text for text in references if "@" not in text),
+            digests=tuple(text for text in references if "@" in text),
+        )
