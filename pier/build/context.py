@@ -17,6 +17,7 @@ from pathlib import Path
 from pier.archive.compression import decompressed
 from pier.archive.entry import DIRECTORY, Entry
 from pier.archive.reader import TarReader
+from pier.archive.walk import join, walk
 from pier.build.copy import Placer, Placing
 from pier.build.ignore import IgnoreRules, read_ignore_file
 from pier.build.parser import MAX_DOCKERFILE_BYTES
@@ -110,17 +111,44 @@ def open_context(directory: Path, dockerfile: str) -> Context:
     root_fd = os.open(directory, _DIRECTORY)
     try:
         name, text = _find_dockerfile(root_fd, dockerfile)
-        ignore = _ignore_rules(root_fd, name)
+        _remove_ignored(root_fd, _ignore_rules(root_fd, name))
     except BaseException:
         os.close(root_fd)
         raise
-    return Context(directory, Tree(root_fd, ignore), text)
+    return Context(directory, Tree(root_fd, IgnoreRules([])), text)
 
 
 def open_tree(directory: Path, *, own_ids: bool = False) -> Tree:
     """A further context: only its own ignore file counts."""
     root_fd = os.open(directory, _DIRECTORY)
-    return Tree(root_fd, _ignore_rules(root_fd, DEFAULT_DOCKERFILE), own_ids)
+    try:
+        _remove_ignored(root_fd, _ignore_rules(root_fd, DEFAULT_DOCKERFILE))
+    except BaseException:
+        os.close(root_fd)
+        raise
+    return Tree(root_fd, IgnoreRules([]), own_ids)
+
+
+def _remove_ignored(root_fd: int, rules: IgnoreRules) -> None:
+    """Take out what the ignore file leaves out: then nobody has to remember it.
+
+    Clients usually have not sent it in the first place.
+    """
+    if not rules:
+        return
+    for directory in walk(root_fd):
+        for found in directory.files:
+            if rules.excludes(os.fsdecode(found.path)):
+                os.unlink(found.name, dir_fd=directory.fd)
+        gone = [name for name in directory.below if _goes(rules, join(directory.path, name))]
+        for name in gone:
+            remove_tree(name, dir_fd=directory.fd)
+        directory.below = [name for name in directory.below if name not in gone]
+
+
+def _goes(rules: IgnoreRules, path: bytes) -> bool:
+    name = os.fsdecode(path)
+    return rules.excludes(name) and rules.prunes(name)
 
 
 def remove_directory(path: Path) -> None:

@@ -5,7 +5,6 @@ import email.utils
 import hashlib
 import os
 import posixpath
-from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -41,19 +40,24 @@ async def download(url: str, path: Path, *, checksum: str = "") -> None:
     """
     hasher = hashlib.sha256()
     try:
-        async with aiohttp.ClientSession(timeout=_TIMEOUT, trust_env=True) as session:
-            async with session.get(url) as response:
-                if response.status >= 400:
-                    raise DownloadFailed(url, f"{response.status} {response.reason}")
-                await _save(url, response, path, hasher)
-                modified = response.headers.get("Last-Modified", "")
+        async with (
+            aiohttp.ClientSession(timeout=_TIMEOUT, trust_env=True) as session,
+            session.get(url) as response,
+        ):
+            if response.status >= 400:
+                raise DownloadFailed(url, f"{response.status} {response.reason}")
+            await _save(url, response, path, hasher)
+            modified = response.headers.get("Last-Modified", "")
     except (aiohttp.ClientError, TimeoutError) as error:
         raise DownloadFailed(url, str(error) or type(error).__name__) from error
     actual = f"sha256:{hasher.hexdigest()}"
     if checksum and checksum != actual:
         raise ChecksumMismatch(url, checksum, actual)
+    await asyncio.to_thread(_dress, path, _time_ns(modified))
+
+
+def _dress(path: Path, time_ns: int) -> None:
     path.chmod(0o600)
-    time_ns = _time_ns(modified)
     os.utime(path, ns=(time_ns, time_ns))
 
 
@@ -75,10 +79,3 @@ def _time_ns(text: str) -> int:
         return int(email.utils.parsedate_to_datetime(text).timestamp()) * 10**9
     except (ValueError, OverflowError):
         return 0
-
-
-async def file_chunks(path: Path) -> AsyncIterator[bytes]:
-    """The content of a file, for whoever reads streams."""
-    with path.open("rb") as file:
-        while chunk := await asyncio.to_thread(file.read, _CHUNK):
-            yield chunk

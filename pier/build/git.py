@@ -82,7 +82,7 @@ def _checked_location(location: str, text: str) -> str:
     if location.startswith("github.com/"):
         location = "https://" + location
     if "://" not in location:
-        if location.startswith("-") or not _SCP.fullmatch(location):
+        if "::" in location or location.startswith("-") or not _SCP.fullmatch(location):
             raise BadGitUrl(text, "not a URL")
         return location
     if urlsplit(location).scheme not in _SCHEMES or urlsplit(location).netloc.startswith("-"):

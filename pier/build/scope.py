@@ -1,0 +1,131 @@
+"""What the steps of one build share: the cache, the lock that lets identical steps run once,
+the clock, and the lease that keeps everything made so far.
+"""
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+
+from pier.build.cache import Miss, StepKey, explain
+from pier.build.cache_store import CacheStore, StepResult
+from pier.build.layers import Layers
+from pier.build.progress import BuildEvent
+from pier.build.request import BuildRequest
+from pier.images.model import Image
+from pier.oci.digest import Digest
+from pier.oci.image import next_chain_id
+from pier.store.leases import Leases
+
+KEY_COMMENT = "pier.build.v1 "
+"""In an image's history: the key of the step that made an entry. `--cache-from` reads it."""
+_LEASE_S = 24 * 3600.0
+
+
+class StepLocks:
+    """One lock for each step key under way, whatever build it belongs to."""
+
+    def __init__(self) -> None:
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._waiting: defaultdict[str, int] = defaultdict(int)
+
+    @contextlib.asynccontextmanager
+    async def hold(self, key: str) -> AsyncIterator[None]:
+        self._waiting[key] += 1
+        try:
+            async with self._locks[key]:
+                yield
+        finally:
+            self._waiting[key] -= 1
+            if not self._waiting[key]:
+                del self._waiting[key], self._locks[key]
+
+
+class Scope:
+    """Of one build; `close` it when the result has a record of its own."""
+
+    def __init__(
+        self,
+        *,
+        request: BuildRequest,
+        layers: Layers,
+        cache: CacheStore,
+        locks: StepLocks,
+        leases: Leases,
+        progress: Callable[[BuildEvent], None],
+        now: Callable[[], int],
+        directory: Path,
+    ) -> None:
+        self.request = request
+        self.layers = layers
+        self.directory = directory
+        self.progress = progress
+        self.epoch_ns = request.epoch_ns
+        self._cache = cache
+        self._locks = locks
+        self._leases = leases
+        self._now = now
+        self._lease = leases.create(now(), _LEASE_S)
+        self._made: dict[str, StepResult] = {}
+        self._imported: dict[str, StepResult] = {}
+
+    def close(self) -> None:
+        self._leases.release(self._lease)
+
+    def created_ns(self) -> int:
+        """The time that a step made now bears."""
+        return self._now() if self.epoch_ns is None else self.epoch_ns
+
+    def keep(self, chain_id: str, blob: Digest | None = None) -> None:
+        """Let nothing collect this while the build goes on."""
+        if chain_id:
+            self._leases.add(self._lease, "snapshot", chain_id)
+        if blob is not None:
+            self._leases.add(self._lease, "blob", blob)
+
+    def hold(self, key: StepKey) -> contextlib.AbstractAsyncContextManager[None]:
+        return self._locks.hold(key.digest)
+
+    def find(self, key: StepKey) -> StepResult | None:
+        """The result of the step, if it need not run. Ask while holding the key."""
+        digest = key.digest
+        result = self._made.get(digest)
+        if result is None and not self.request.no_cache:
+            result = self._cache.find(digest, self._now()) or self._imported.get(digest)
+        if result is None or not self.layers.has(result.chain_id):
+            return None
+        self.remember(key, result)
+        return result
+
+    def remember(self, key: StepKey, result: StepResult) -> None:
+        self.keep(result.chain_id, result.blob)
+        self._made[key.digest] = result
+
+    def note(self, key: StepKey, result: StepResult) -> None:
+        """Put a step into the cache that made no files of its own."""
+        self._cache.add(key, result, self._now())
+        self.remember(key, result)
+
+    def why(self, key: StepKey) -> Miss:
+        """Why `find` found nothing."""
+        if self.request.no_cache:
+            return Miss("caching is off (--no-cache)")
+        return explain(key, self._cache.similar(key))
+
+    def import_image(self, image: Image) -> None:
+        """Take an image's layers as results, by the keys in its history (`--cache-from`)."""
+        layers = iter(image.layers)
+        chain_id = ""
+        for entry in image.config.history:
+            diff_id = None if entry.empty_layer else next(layers, None)
+            if diff_id is not None:
+                chain_id = next_chain_id(chain_id, diff_id)
+            if entry.comment.startswith(KEY_COMMENT):
+                key = entry.comment.removeprefix(KEY_COMMENT)
+                self._imported[key] = StepResult(chain_id, diff_id, None, 0, entry.created_ns)
+
+
+def total_steps(counts: Sequence[int]) -> int:
+    """How many steps the progress counts: each FROM, and what follows it."""
+    return sum(counts) + len(counts)

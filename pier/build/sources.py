@@ -1,0 +1,162 @@
+"""What `--from=` and `from=` mean in one build: trees to copy from, layers to mount.
+
+Each source is opened once and stays open until the build ends. A stage is awaited, an image is
+found or pulled, a named context is fetched.
+"""
+
+import asyncio
+import contextlib
+import os
+import posixpath
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from pier.build import fetch, git
+from pier.build.context import Context, open_tree, unpack_context
+from pier.build.ignore import IgnoreRules
+from pier.build.layers import Layers
+from pier.build.plan import Platform, Source
+from pier.build.steps import is_git_url, is_http_url
+from pier.build.trees import Tree, inside
+from pier.errors import InvalidArgument
+from pier.images.model import Image
+from pier.linux.mount import Overlay, open_overlay
+from pier.linux.paths import resolve_in_root
+
+IMAGE_SCHEME = "docker-image://"
+INPUT_SCHEME = "input:"
+
+
+class GetImage(Protocol):
+    """An image by its reference: the local one, or pulled when missing or asked for."""
+
+    def __call__(self, reference: str, platform: Platform, *, pull: bool) -> Awaitable[Image]: ...
+
+
+class BadContext(InvalidArgument):
+    def __init__(self, name: str, value: str) -> None:
+        super().__init__(
+            f"unsupported context source for {name}: {value}: use docker-image://, a git or http "
+            "URL, or a directory that the client sends"
+        )
+
+
+class Sources:
+    """Of one build. `chain_of` gives the top layer of a stage, when it is built."""
+
+    def __init__(
+        self,
+        *,
+        context: Context,
+        contexts: Mapping[str, str],
+        directory: Path,
+        layers: Layers,
+        chain_of: Callable[[int], Awaitable[str]],
+        get_image: GetImage,
+        platform: Platform,
+    ) -> None:
+        self._context = context
+        self._contexts = contexts
+        self._directory = directory
+        self._layers = layers
+        self._chain_of = chain_of
+        self._get_image = get_image
+        self._platform = platform
+        self._trees: dict[Source, Tree] = {}
+        self._locks: defaultdict[Source, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._open = contextlib.ExitStack()
+
+    def close(self) -> None:
+        self._open.close()
+
+    def image_of_context(self, name: str) -> str:
+        """The image that a named context stands for, "" when it is files."""
+        value = self._contexts[name]
+        return value.removeprefix(IMAGE_SCHEME) if value.startswith(IMAGE_SCHEME) else ""
+
+    async def tree(self, source: Source) -> Tree:
+        """The files of a source; owned by this object."""
+        if source.is_main_context:
+            return self._context.tree
+        async with self._locks[source]:
+            tree = self._trees.get(source)
+            if tree is None:
+                tree = self._trees[source] = await self._opened(source)
+                self._open.callback(os.close, tree.root_fd)
+            return tree
+
+    async def directories(self, source: Source) -> list[Path]:
+        """Its layers, topmost first; one directory for a context, none for nothing."""
+        if source.is_main_context:
+            return [self._context.directory]
+        chain_id = await self._chain(source)
+        if chain_id is not None:
+            return self._layers.lower(chain_id)
+        return [path_of((await self.tree(source)).root_fd)]
+
+    async def _chain(self, source: Source) -> str | None:
+        if source.stage is not None:
+            return await self._chain_of(source.stage)
+        reference = source.image or self.image_of_context(source.context)
+        if not reference:
+            return None
+        return (await self._get_image(reference, self._platform, pull=False)).chain_id
+
+    async def _opened(self, source: Source) -> Tree:
+        chain_id = await self._chain(source)
+        if chain_id is None:
+            return await self._opened_context(source.context, self._contexts[source.context])
+        lower = tuple(str(path) for path in self._layers.lower(chain_id))
+        fd = await asyncio.to_thread(open_overlay, Overlay(lower or (str(self._empty()),)))
+        return Tree(fd, IgnoreRules([]), own_ids=True, context=False)
+
+    def _empty(self) -> Path:
+        path = self._directory / "empty"
+        path.mkdir(exist_ok=True)
+        return path
+
+    async def _opened_context(self, name: str, value: str) -> Tree:
+        if value.startswith(INPUT_SCHEME):
+            relative = inside(value.removeprefix(INPUT_SCHEME))
+            real = resolve_in_root(self._context.tree.root_fd, relative)
+            return open_tree(self._context.directory / real.strip("/"))
+        place = self._directory / f"context-{len(self._trees)}"
+        place.mkdir()
+        if is_git_url(value):
+            return await opened_git(value, place)
+        if is_http_url(value):
+            archive = self._directory / f"{place.name}.tar"
+            await fetch.download(value, archive)
+            await asyncio.to_thread(_unpack_file, archive, place)
+            return open_tree(place)
+        raise BadContext(name, value)
+
+
+async def opened_git(url: str, place: Path, *, keep_git_dir: bool = False) -> Tree:
+    """A repository's files, checked out into `place`."""
+    source = git.parse_git_url(url)
+    await git.check_out(source, place, keep_git_dir=keep_git_dir)
+    return open_tree(below(place, source.subdirectory))
+
+
+def path_of(fd: int) -> Path:
+    return Path(f"/proc/self/fd/{fd}").readlink()
+
+
+def below(place: Path, relative: str) -> Path:
+    """A directory in `place`, links followed inside it."""
+    fd = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return place / resolve_in_root(fd, posixpath.normpath(relative)).strip("/")
+    except OSError as error:
+        raise InvalidArgument(f"no such directory in the repository: {relative}") from error
+    finally:
+        os.close(fd)
+
+
+def _unpack_file(archive: Path, place: Path) -> None:
+    with archive.open("rb") as file:
+        unpack_context(iter(lambda: file.read(1 << 20), b""), place)
+    archive.unlink()
