@@ -34,11 +34,23 @@ class LaunchFailed(Exception):
 
 
 class OciLauncher:
-    """begin → (the runtime ends) → finish → … the process ends … → clean_up."""
+    """forget_old → begin → (the runtime ends) → finish → … the process ends … → clean_up."""
 
     def __init__(self, order: MonitorOrder | ExecOrder, directory: Directory) -> None:
         self._order = order
         self._directory = directory
+
+    def forget_old(self) -> None:
+        """A container whose monitor was killed left the runtime's record, maybe processes.
+
+        Before the overlay is mounted: they may still use the same upper directory.
+        """
+        if isinstance(self._order, ExecOrder):
+            return
+        if self._known():
+            os.waitpid(self._spawn_delete(), 0)
+        if self._known():
+            shutil.rmtree(f"{self._order.runtime.root}/{self._order.container_id}")
 
     def begin(self, stdio: ChildFds, console: str) -> int:
         """Start the runtime; its pid. console: the socket that wants the terminal, or ""."""
@@ -46,8 +58,6 @@ class OciLauncher:
         os.makedirs(runtime.root, exist_ok=True)  # noqa: PTH103 - no pathlib in monitors
         self._directory.remove(_LOG)
         self._directory.remove(_PID)
-        if isinstance(self._order, MonitorOrder):
-            self._forget_old()
         argv = [*self._command(), *self._arguments()]
         if console:
             argv += ["--console-socket", console]
@@ -90,13 +100,6 @@ class OciLauncher:
 
     def _known(self) -> bool:
         return os.path.isdir(f"{self._order.runtime.root}/{self._order.container_id}")  # noqa: PTH112
-
-    def _forget_old(self) -> None:
-        """A container whose monitor was killed left the runtime's record, maybe processes."""
-        if self._known():
-            os.waitpid(self._spawn_delete(), 0)
-        if self._known():
-            shutil.rmtree(f"{self._order.runtime.root}/{self._order.container_id}")
 
     def _spawn_delete(self) -> int:
         null = os.open(os.devnull, os.O_RDWR)

@@ -93,6 +93,7 @@ class Monitor:
         log = self._container.log if self._container else None
         self._log = LogFile(log) if log else None
         overlay = self._container.overlay if self._container else None
+        self._launcher.forget_old()
         mounts.enter_namespace(self._directory.path, overlay, hide_v2=order.runtime.hide_v2)
 
     def run(self) -> None:
