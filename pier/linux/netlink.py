@@ -79,17 +79,17 @@ class Link:
 
 
 def create_bridge(name: str, *, mtu: int, address: str) -> Message:
-    info = _nested(IFLA_LINKINFO, _text(IFLA_INFO_KIND, "bridge"))
-    body = _ifinfo() + _text(IFLA_IFNAME, name) + _u32(IFLA_MTU, mtu)
+    info = nested(IFLA_LINKINFO, text_attribute(IFLA_INFO_KIND, "bridge"))
+    body = _ifinfo() + text_attribute(IFLA_IFNAME, name) + _u32(IFLA_MTU, mtu)
     return _create(f"create bridge {name}", body + _mac(IFLA_ADDRESS, address) + info)
 
 
 def create_veth(name: str, peer: str, *, peer_netns_fd: int) -> Message:
     """A pair: `name` here, `peer` in another namespace. Both down."""
-    inside = _ifinfo() + _text(IFLA_IFNAME, peer) + _u32(IFLA_NET_NS_FD, peer_netns_fd)
-    data = _nested(IFLA_INFO_DATA, _attribute(VETH_INFO_PEER | NLA_F_NESTED, inside))
-    info = _nested(IFLA_LINKINFO, _text(IFLA_INFO_KIND, "veth"), data)
-    return _create(f"create veth {name}", _ifinfo() + _text(IFLA_IFNAME, name) + info)
+    inside = _ifinfo() + text_attribute(IFLA_IFNAME, peer) + _u32(IFLA_NET_NS_FD, peer_netns_fd)
+    data = nested(IFLA_INFO_DATA, attribute(VETH_INFO_PEER | NLA_F_NESTED, inside))
+    info = nested(IFLA_LINKINFO, text_attribute(IFLA_INFO_KIND, "veth"), data)
+    return _create(f"create veth {name}", _ifinfo() + text_attribute(IFLA_IFNAME, name) + info)
 
 
 def set_link(
@@ -106,20 +106,20 @@ def set_link(
     flags = 0 if up is None else IFF_UP if up else 0
     change = 0 if up is None else IFF_UP
     body = _ifinfo(index, flags, change)
-    body += _text(IFLA_IFNAME, name) if name else b""
+    body += text_attribute(IFLA_IFNAME, name) if name else b""
     body += _u32(IFLA_MASTER, master) if master is not None else b""
     body += _u32(IFLA_MTU, mtu) if mtu else b""
     body += _mac(IFLA_ADDRESS, address) if address else b""
-    body += _text(IFLA_IFALIAS, alias) if alias else b""
+    body += text_attribute(IFLA_IFALIAS, alias) if alias else b""
     return Message(f"set link {name or index}", RTM_NEWLINK, 0, body)
 
 
 def set_bridge_port(index: int, *, isolated: bool, hairpin: bool = False) -> Message:
     """Options of a bridge's port. Isolated ports reach the bridge itself, not one another."""
-    options = _nested(
+    options = nested(
         IFLA_PROTINFO,
-        _attribute(IFLA_BRPORT_MODE, bytes([hairpin])),
-        _attribute(IFLA_BRPORT_ISOLATED, bytes([isolated])),
+        attribute(IFLA_BRPORT_MODE, bytes([hairpin])),
+        attribute(IFLA_BRPORT_ISOLATED, bytes([isolated])),
     )
     header = struct.pack("=BxHiII", socket.AF_BRIDGE, 0, index, 0, 0)
     # Not NEWLINK, which takes the message and quietly ignores the options.
@@ -135,17 +135,17 @@ def add_address(index: int, interface: Interface) -> Message:
     packed = interface.ip.packed
     v6 = interface.version == 6
     header = struct.pack("=BBBBi", _family(interface), interface.network.prefixlen, 0, 0, index)
-    body = header + _attribute(IFA_LOCAL, packed) + _attribute(IFA_ADDRESS, packed)
+    body = header + attribute(IFA_LOCAL, packed) + attribute(IFA_ADDRESS, packed)
     if v6:
         body += _u32(IFA_FLAGS, IFA_F_NODAD)
     elif interface.network.prefixlen < 31:
-        body += _attribute(IFA_BROADCAST, interface.network.broadcast_address.packed)
+        body += attribute(IFA_BROADCAST, interface.network.broadcast_address.packed)
     return Message(f"add address {interface}", RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, body)
 
 
 def delete_address(index: int, interface: Interface) -> Message:
     header = struct.pack("=BBBBi", _family(interface), interface.network.prefixlen, 0, 0, index)
-    body = header + _attribute(IFA_LOCAL, interface.ip.packed)
+    body = header + attribute(IFA_LOCAL, interface.ip.packed)
     return Message(f"delete address {interface}", RTM_DELADDR, 0, body)
 
 
@@ -202,7 +202,9 @@ class RouteSocket:
         return [_link(payload) for payload in self._dump(query)]
 
     def find_link(self, name: str) -> Link | None:
-        query = Message(f"find {name}", RTM_GETLINK, 0, _ifinfo() + _text(IFLA_IFNAME, name))
+        query = Message(
+            f"find {name}", RTM_GETLINK, 0, _ifinfo() + text_attribute(IFLA_IFNAME, name)
+        )
         try:
             return next(_link(payload) for payload in self._dump(query))
         except OSError as error:
@@ -313,7 +315,7 @@ def _route(gateway: Address, index: int) -> bytes:
         "=BBBBBBBBI",
         *(family, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST, 0),
     )
-    return header + _attribute(RTA_GATEWAY, gateway.packed) + _u32(RTA_OIF, index)
+    return header + attribute(RTA_GATEWAY, gateway.packed) + _u32(RTA_OIF, index)
 
 
 def _family(interface: Interface) -> int:
@@ -324,24 +326,24 @@ def _ifinfo(index: int = 0, flags: int = 0, change: int = 0) -> bytes:
     return struct.pack("=BxHiII", socket.AF_UNSPEC, 0, index, flags, change)
 
 
-def _attribute(kind: int, data: bytes) -> bytes:
+def attribute(kind: int, data: bytes) -> bytes:
     return struct.pack("=HH", 4 + len(data), kind) + data + bytes(-len(data) % 4)
 
 
-def _nested(kind: int, *children: bytes) -> bytes:
-    return _attribute(kind | NLA_F_NESTED, b"".join(children))
+def nested(kind: int, *children: bytes) -> bytes:
+    return attribute(kind | NLA_F_NESTED, b"".join(children))
 
 
-def _text(kind: int, text: str) -> bytes:
-    return _attribute(kind, text.encode() + b"\0")
+def text_attribute(kind: int, text: str) -> bytes:
+    return attribute(kind, text.encode() + b"\0")
 
 
 def _u32(kind: int, value: int) -> bytes:
-    return _attribute(kind, struct.pack("=I", value))
+    return attribute(kind, struct.pack("=I", value))
 
 
 def _mac(kind: int, address: str) -> bytes:
-    return _attribute(kind, bytes.fromhex(address.replace(":", "")))
+    return attribute(kind, bytes.fromhex(address.replace(":", "")))
 
 
 def _attributes(data: bytes) -> dict[int, bytes]:

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from pier.errors import Conflict, Failed, Forbidden
 from pier.networks import bridge, ipam, proxy, sandbox
-from pier.networks.dns import NameServer
+from pier.networks.dns import NameServer, View
 from pier.networks.model import (
     SHORT_ID,
     Endpoint,
@@ -22,6 +22,7 @@ from pier.networks.model import (
     Network,
     NetworkSettings,
     PortRequest,
+    Resolving,
     Sandbox,
     SandboxRequest,
     gateway_order,
@@ -29,7 +30,7 @@ from pier.networks.model import (
 from pier.networks.pool import SandboxPool
 from pier.networks.ports import CannotPublish, Held, HostPorts
 from pier.networks.sandbox import Namespace
-from pier.networks.store import Records, with_addresses
+from pier.networks.store import Directories, Records, with_addresses
 from pier.networks.table import Table
 
 _log = logging.getLogger(__name__)
@@ -94,12 +95,15 @@ class Attachments:
         events: Publisher,
         pool: SandboxPool,
         table: Table,
+        tasks: asyncio.TaskGroup,
     ) -> None:
         self._settings = settings
         self._records = records
         self._events = events
         self._pool = pool
         self._table = table
+        self._tasks = tasks
+        self._directories = Directories(records)
         self._ports = HostPorts(records, settings.bind_ip)
         self._running: dict[str, _Running] = {}
         self._last: dict[tuple[str, int], str] = {}
@@ -348,9 +352,24 @@ class Attachments:
         if running.namespace is None or not named:
             return
         if running.names is None:
+            container_id = named[0].container_id
             running.names = await NameServer.start(
-                running.namespace.fd, self._records, named[0].container_id, self._settings
+                running.namespace.fd, lambda: self._view(container_id), self._tasks
             )
+
+    def _view(self, container_id: str) -> View:
+        """What the container's DNS knows right now."""
+        endpoints = self._records.endpoints(container_id)
+        named = [endpoint for endpoint in endpoints if endpoint.network.serves_names]
+        resolving = endpoints[0].resolving if endpoints else Resolving()
+        links = [link.partition(":") for e in named for link in e.request.links]
+        return View(
+            directories=[self._directories.of(endpoint.network) for endpoint in named],
+            links={(alias or name).lower(): name.lower() for name, _, alias in links},
+            servers=resolving.servers or self._settings.dns,
+            options=resolving.options or self._settings.dns_options,
+            goes_out=any(not endpoint.network.spec.internal for endpoint in endpoints),
+        )
 
     def _release(self, running: _Running) -> None:
         self._close_sockets(running)

@@ -103,7 +103,10 @@ class Networks:
         self._records = Records(database)
         self._pool = SandboxPool(settings.ready_sandboxes)
         self._table = Table(f"pier-{settings.bridge}", self._records)
-        self._attachments = Attachments(settings, self._records, events, self._pool, self._table)
+        self._tasks = asyncio.TaskGroup()
+        self._attachments = Attachments(
+            settings, self._records, events, self._pool, self._table, self._tasks
+        )
         self._changing = asyncio.Lock()
         self._stack = AsyncExitStack()
         self._watch: asyncio.Task[None] | None = None
@@ -123,15 +126,15 @@ class Networks:
             await asyncio.to_thread(self._make_bridge, network)
         await self._table.rewrite()
         await self._pool.fill()
-        tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
-        self._watch = tasks.create_task(self._keep_watch())
+        await self._stack.enter_async_context(self._tasks)
+        self._watch = self._tasks.create_task(self._keep_watch())
 
     async def close(self) -> None:
         """Stop. While containers run, what they need of the kernel stays; else nothing does."""
         if self._watch is not None:
             self._watch.cancel()
-        await self._stack.aclose()
         self._attachments.close()
+        await self._stack.aclose()
         await self._pool.close()
         running = bool(self._records.all_endpoints())
         await self._table.close(keep=running)

@@ -23,6 +23,7 @@ from pier.networks.model import (
     PublishedPort,
     Resolving,
 )
+from pier.networks.names import Directory, directory
 
 
 class Database(Protocol):
@@ -72,6 +73,8 @@ class Records:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.transaction = database.transaction
+        self.changes = 0
+        """Grows with every change of endpoints, so that what is derived can be kept meanwhile."""
 
     def networks(self) -> list[Network]:
         rows = self._database.execute(_NETWORKS + " ORDER BY created_ns, id")
@@ -129,6 +132,7 @@ class Records:
         return {address for row in rows for address in row if address}
 
     def insert_endpoint(self, endpoint: Endpoint) -> None:
+        self.changes += 1
         details = _Details(
             interface=endpoint.interface,
             dns_names=endpoint.dns_names,
@@ -150,9 +154,11 @@ class Records:
         )
 
     def delete_endpoint(self, endpoint_id: str) -> None:
+        self.changes += 1
         self._database.execute("DELETE FROM endpoints WHERE id = ?", (endpoint_id,))
 
     def delete_endpoints(self, container_id: str) -> None:
+        self.changes += 1
         self._database.execute("DELETE FROM endpoints WHERE container = ?", (container_id,))
 
     def insert_port(self, endpoint_id: str, port: PublishedPort) -> None:
@@ -186,6 +192,24 @@ class Records:
         )
         rows = self._database.execute(_FORWARDS + condition, parameters)
         return [forward for row in rows for forward in _forward(row)]
+
+
+class Directories:
+    """The names on each network, read again only after endpoints have changed."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+        self._as_of = -1
+        self._known: dict[str, Directory] = {}
+
+    def of(self, network: Network) -> Directory:
+        if self._as_of != self._records.changes:
+            self._known.clear()
+            self._as_of = self._records.changes
+        if network.id not in self._known:
+            endpoints = [member.endpoint for member in self._records.members(network.id)]
+            self._known[network.id] = directory(network.name, endpoints)
+        return self._known[network.id]
 
 
 def _forward(row: sqlite3.Row) -> Iterator[Forward]:

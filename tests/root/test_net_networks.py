@@ -6,6 +6,7 @@ nothing is left when the thread ends.
 """
 
 import asyncio
+import contextlib
 import os
 import socket
 import threading
@@ -15,6 +16,11 @@ from contextlib import contextmanager
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
 
+import dns.message
+import dns.query
+import dns.rcode
+import dns.reversename
+import dns.rrset
 import pytest
 
 from pier.errors import Failed, Forbidden
@@ -53,8 +59,12 @@ class World:
         self.events = Events()
         self.networks = Networks(self.database, self.events, SETTINGS)
 
+    @staticmethod
+    def container_id(number: int) -> str:
+        return f"{number:012x}".ljust(64, "0")
+
     def container(self, number: int, name: str = "") -> str:
-        id_ = f"{number:064x}"
+        id_ = self.container_id(number)
         self.database.execute(
             "INSERT INTO containers VALUES (?, ?, '', 'running', '{}', '[]', '{}', 0)",
             (id_, name or f"c{number}"),
@@ -66,8 +76,8 @@ class World:
         old = self.networks
         if old._watch is not None:
             old._watch.cancel()
-        await old._stack.aclose()
         old._attachments.close()
+        await old._stack.aclose()
         await old._pool.close()
         await old._table._nft.close()
         self.networks = Networks(self.database, self.events, SETTINGS)
@@ -393,7 +403,7 @@ def test_nothing_is_left_when_it_closes(tmp_path: Path) -> None:
     async def body(world: World) -> None:
         await world.networks.create(NetworkSpec(name="a"))
         await world.networks.bring_up(request(world.container(1), "a"))
-        await world.networks.take_down(f"{1:064x}")
+        await world.networks.take_down(world.container_id(1))
         await world.networks.close()
         with RouteSocket() as route:
             deadline = time.monotonic() + 5
@@ -402,5 +412,118 @@ def test_nothing_is_left_when_it_closes(tmp_path: Path) -> None:
                 await asyncio.sleep(0.01)
         listed = await world.networks._table._nft.list_json("tables")
         assert b"pier-" not in listed
+
+    on_a_host(tmp_path, body)
+
+
+def resolve(name: str, kind: str = "A", *, tcp: bool = False) -> list[str]:
+    """What 127.0.0.11 says, from the namespace of the calling thread."""
+    query = dns.message.make_query(name, kind)
+    ask_by = dns.query.tcp if tcp else dns.query.udp
+    response = ask_by(query, "127.0.0.11", timeout=3)
+    data = sorted(item.to_text() for rrset in response.answer for item in rrset)
+    return data or [dns.rcode.to_text(response.rcode())]
+
+
+async def lookup(fd: int, name: str, kind: str = "A", *, tcp: bool = False) -> list[str]:
+    return await asyncio.to_thread(netns.run_in, fd, lambda: resolve(name, kind, tcp=tcp))
+
+
+class Upstream:
+    """A resolver outside that knows one answer."""
+
+    def __init__(self, fd: int, address: str) -> None:
+        self.socket = netns.socket_in(fd, socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind((address, 53))
+        self.peers: set[str] = set()
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def serve(self) -> None:
+        while True:
+            wire, peer = self.socket.recvfrom(4096)
+            if not wire:  # shut down
+                self.socket.close()
+                return
+            query = dns.message.from_wire(wire)
+            response = dns.message.make_response(query)
+            name = query.question[0].name
+            self.peers.add(peer[0])
+            if name.to_text() == "example.test.":
+                response.answer.append(dns.rrset.from_text(name, 60, "IN", "A", "192.0.2.7"))
+            else:
+                response.set_rcode(dns.rcode.NXDOMAIN)
+            self.socket.sendto(response.to_wire(), peer)
+
+    def stop(self) -> None:
+        with contextlib.suppress(OSError):  # not connected, but it wakes the thread
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.thread.join()
+
+
+def test_containers_find_each_other_by_name(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        await world.networks.create(NetworkSpec(name="a"))
+        web = SandboxRequest(
+            container_id=world.container(1, "web"),
+            name="web",
+            endpoints={"a": EndpointRequest(aliases=("www", "Front"))},
+        )
+        me = SandboxRequest(
+            container_id=world.container(2, "me"),
+            name="me",
+            endpoints={"a": EndpointRequest(links=("web:db",))},
+            dns=(OUTSIDE,),
+        )
+        up = await world.networks.bring_up(web)
+        asking = (await world.networks.bring_up(me)).netns_fd
+        address = up.endpoints[0].ipv4
+        for name in ("web", "WWW", "front", "web.a", "0" * 11 + "1", "db"):
+            assert await lookup(asking, name) == [address], name
+        assert await lookup(asking, "web", tcp=True) == [address]
+        assert await lookup(asking, "web", "AAAA") == ["NOERROR"]
+        reverse = dns.reversename.from_address(address).to_text()
+        assert await lookup(asking, reverse, "PTR") == ["web.a."]
+        taken = netns.socket_in(asking, socket.AF_INET, socket.SOCK_DGRAM)
+        with taken:  # the port is the container's own
+            taken.bind(("0.0.0.0", 53))
+
+        upstream = Upstream(world.outside, OUTSIDE)
+        assert await lookup(asking, "example.test") == ["192.0.2.7"]
+        assert await lookup(asking, "nobody.test") == ["NXDOMAIN"]
+        assert upstream.peers == {HOST}  # it was asked from the container, masqueraded
+        await asyncio.to_thread(upstream.stop)
+        assert await lookup(asking, "example.test") == ["SERVFAIL"]
+        await world.networks.take_down(web.container_id)
+        assert await lookup(asking, "web") == ["SERVFAIL"]
+
+    on_a_host(tmp_path, body)
+
+
+def test_names_are_served_again_after_a_restart_and_not_on_the_default_network(
+    tmp_path: Path,
+) -> None:
+    async def body(world: World) -> None:
+        id_ = world.container(1, "web")
+        up = await world.networks.bring_up(request(id_, "bridge", name="web"))
+        with pytest.raises(OSError, match="refused"):
+            await lookup(up.netns_fd, "web", tcp=True)
+        await world.networks.create(NetworkSpec(name="a", internal=True))
+        await world.networks.connect(request(id_, "a", name="web"), "a")
+        (endpoint,) = (e for e in world.networks.endpoints(id_) if e.network.name == "a")
+        assert await lookup(up.netns_fd, "web") == [endpoint.ipv4]
+        fd = os.dup(up.netns_fd)
+        process = await asyncio.create_subprocess_exec(
+            "nsenter", f"--net={up.netns_path}", "sleep", "60"
+        )
+        await asyncio.sleep(0.1)
+        try:
+            await world.restarted()
+            await world.networks.adopt(id_, process.pid)
+            assert await lookup(fd, "web") == [endpoint.ipv4]
+        finally:
+            os.close(fd)
+            process.kill()
+            await process.wait()
 
     on_a_host(tmp_path, body)
