@@ -16,7 +16,7 @@ from pier.runtime.monitors import Monitor
 from pier.runtime.orders import AttachOptions, ExecOrder, LogOrder, MonitorOrder, RuntimeInfo
 from pier.runtime.spawners import Spawner
 
-NAMES = ("sh", "true", "false", "cat", "echo", "sleep", "stty", "head", "dd", "yes", "seq", "kill")
+NAMES = ("sh", "true", "false", "cat", "echo", "sleep", "stty", "head", "dd", "yes", "seq", "mount")
 PARENT = "/pier-test-runtime"
 
 

@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from pier.errors import Failed
-from pier.linux import cgroup
+from pier.linux import cgroup, syscalls
 from pier.linux.mount import Overlay
 from pier.runtime.monitors import MonitorLost, RuntimeFailed, adopt, read_exit
 from pier.runtime.orders import ConsoleSize
@@ -494,3 +495,40 @@ async def test_the_process_inherits_neither_signals_nor_umask_of_ours(bench: Ben
     ignored = int(fields["SigIgn"], 16) & ~(3 << 31)
     assert (ignored, int(fields["SigBlk"], 16)) == (0, 0)
     await monitor.ended()
+
+
+@contextlib.contextmanager
+def shared_tmpfs(directory: Path) -> Iterator[Path]:
+    directory.mkdir()
+    syscalls.mount("tmpfs", str(directory), "tmpfs")
+    syscalls.mount("", str(directory), flags=syscalls.MS_SHARED)
+    try:
+        yield directory
+    finally:
+        syscalls.umount2(str(directory), syscalls.MNT_DETACH)
+
+
+@scenario
+async def test_on_shared_mounts_the_overlay_stays_hidden_and_rshared_binds_do_not(
+    bench: Bench,
+) -> None:
+    """As on a host with systemd, where every mount is shared."""
+    with shared_tmpfs(bench.root / "run") as run, shared_tmpfs(bench.root / "data") as data:
+        order = bench.order("sh", "-c", "mount -t tmpfs inside /data/sub; read x", stdin=True)
+        bundle = run / "bundle"
+        shutil.copytree(order.bundle, bundle)
+        config = json.loads((bundle / "config.json").read_text())
+        bind = {"destination": "/data", "type": "bind", "source": str(data)}
+        config["mounts"].append({**bind, "options": ["rbind", "rshared"]})
+        config["linux"]["rootfsPropagation"] = "rshared"
+        (bundle / "config.json").write_text(json.dumps(config))
+        (data / "sub").mkdir()
+        monitor = await bench.spawner.launch(order._replace(bundle=bundle, stdin_once=True))
+        client = await Client().attach(monitor, stdin=True)
+        await monitor.start()
+        await until(lambda: f"{data}/sub " in Path("/proc/self/mountinfo").read_text())
+        assert f"{bundle}/rootfs" not in Path("/proc/self/mountinfo").read_text()
+        client.end_input()
+        await client.read_all()
+        await monitor.ended()
+        syscalls.umount2(str(data / "sub"), syscalls.MNT_DETACH)
