@@ -14,8 +14,6 @@ from aiohttp import web
 from pier.api.hijack import connection_of
 
 JSON = "application/json"
-STARTED = "pier.started"
-"""Key in a request: its answer has begun, so an error can no longer become a status."""
 
 encode = msgspec.json.Encoder().encode
 
@@ -39,7 +37,8 @@ async def open_stream(
 ) -> web.StreamResponse:
     """Begin an answer of unknown length: status and headers are on their way when this returns."""
     response = web.StreamResponse(headers={"Content-Type": content_type, **(headers or {})})
-    request[STARTED] = True
+    if connection := connection_of(request):
+        connection.answering = True
     await response.prepare(request)
     return response
 

@@ -58,6 +58,8 @@ class Connection(asyncio.Protocol):
         self._early = b""
         self._pending = b""
         self._on_lost: set[Callable[[], object]] = set()
+        self.answering = False
+        """The answer has begun, so an error can no longer become a status."""
         self.writable = asyncio.Event()
         self.writable.set()
         self.sink: Callable[[bytes], None] | None = None
@@ -117,6 +119,7 @@ class Connection(asyncio.Protocol):
 
     def finish_request(self) -> None:
         """The handler is done; called by the application after every request."""
+        self.answering = False
         if self._phase is Phase.BUSY:
             self._phase = Phase.IDLE
         elif self._phase is Phase.HELD:

@@ -16,6 +16,7 @@ from aiohttp import web
 from pier import errors
 from pier.api import answers
 from pier.api.call import Call, Engine
+from pier.api.connection import Connection
 from pier.api.hijack import Taken, connection_of
 from pier.api.versions import ApiVersion, negotiated
 
@@ -115,6 +116,8 @@ class Dispatcher:
         except ConnectionError:
             raise
         except Exception as error:  # every error becomes an answer, here and nowhere else
+            if connection is not None and connection.answering:
+                return _broken_off(request, connection, error)
             return _failed(request, error)
         finally:
             if connection is not None:
@@ -141,17 +144,20 @@ def status_of(error: Exception) -> int:
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
 
 
+def _broken_off(
+    request: web.Request, connection: Connection, error: Exception
+) -> web.StreamResponse:
+    """The status is long gone: a stream cut short is all that can be told."""
+    _log.error("%s %s broke off", request.method, request.path, exc_info=error)
+    connection.transport.close()
+    return Taken()
+
+
 def _failed(request: web.Request, error: Exception) -> web.StreamResponse:
     status, message = status_of(error), str(error)
     if not isinstance(error, errors.PierError):
         _log.error("%s %s failed", request.method, request.path, exc_info=error)
         message = f"{type(error).__name__}: {error}"
-    if request.get(answers.STARTED):
-        if isinstance(error, errors.PierError):
-            _log.warning("%s %s broke off: %s", request.method, request.path, message)
-        if request.transport is not None:
-            request.transport.close()
-        return Taken()
     if status == 304:
         return answers.empty(304)
     return answers.json({"message": message}, status)

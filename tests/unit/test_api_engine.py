@@ -73,13 +73,13 @@ def containers(now_ns: int) -> list[Container]:
 @dataclass
 class FakeWaiter:
     outcome: asyncio.Future[WaitResult]
-    closed: bool = False
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def result(self) -> WaitResult:
         return await self.outcome
 
     def close(self) -> None:
-        self.closed = True
+        self.closing.set()
 
 
 @dataclass

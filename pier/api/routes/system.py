@@ -25,8 +25,9 @@ _KINDS = ("container", "image", "volume", "build-cache")
 
 
 async def ping(call: Call) -> web.StreamResponse:
-    body = b"" if call.request.method == "HEAD" else b"OK"
-    return web.Response(body=body, headers=_PING_HEADERS)
+    if call.request.method == "HEAD":
+        return web.Response(headers=_PING_HEADERS | {"Content-Length": "0"})
+    return web.Response(body=b"OK", headers=_PING_HEADERS)
 
 
 async def version(call: Call) -> web.StreamResponse:
