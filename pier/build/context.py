@@ -18,7 +18,7 @@ from pier.archive.compression import decompressed
 from pier.archive.entry import DIRECTORY, Entry
 from pier.archive.reader import TarReader
 from pier.archive.walk import join, walk
-from pier.build.copy import Placer, Placing
+from pier.build.copy import Placer, Placing, is_archive
 from pier.build.ignore import IgnoreRules, read_ignore_file
 from pier.build.parser import MAX_DOCKERFILE_BYTES
 from pier.build.trees import Tree
@@ -27,6 +27,7 @@ from pier.linux.paths import open_in_root
 from pier.linux.trees import remove_tree
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_CHUNK = 1 << 20
 MAX_CONTEXT_BYTES = 1 << 36
 MAX_CONTEXT_FILES = 2_000_000
 DEFAULT_DOCKERFILE = "Dockerfile"
@@ -65,15 +66,6 @@ class _ContextPlacer(Placer):
         return super(Placer, self).replace(parent, path, name, entry)
 
 
-async def receive(stream: AsyncIterator[bytes], directory: Path) -> None:
-    """Unpack the archive that `stream` brings into the empty `directory`.
-
-    Reads to the end of the stream. What came before an error stays: the caller removes it.
-    """
-    chunks = blocking_chunks(stream)
-    await asyncio.to_thread(unpack_context, chunks, directory)
-
-
 def blocking_chunks(stream: AsyncIterator[bytes]) -> Iterator[bytes]:
     """`stream` for a thread to read; made on the event loop that the stream belongs to."""
     loop = asyncio.get_running_loop()
@@ -104,6 +96,19 @@ def unpack_context(chunks: Iterator[bytes], directory: Path) -> None:
         os.close(root_fd)
     for _ in chunks:
         pass
+
+
+def remote_dockerfile(file: Path, place: Path) -> None:
+    """A download as a context: an archive is unpacked, anything else is the Dockerfile."""
+
+    def read() -> Iterator[bytes]:
+        with file.open("rb") as opened:
+            yield from iter(lambda: opened.read(_CHUNK), b"")
+
+    if is_archive(read):
+        unpack_context(read(), place)
+    else:
+        file.rename(place / DEFAULT_DOCKERFILE)
 
 
 def open_context(directory: Path, dockerfile: str) -> Context:

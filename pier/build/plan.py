@@ -15,6 +15,7 @@ from pier.build.parser import Dockerfile, DockerfileError
 from pier.build.run_mounts import origin_of
 from pier.build.syntax import parse_instruction
 from pier.errors import InvalidArgument
+from pier.oci.platform import Platform, parse_platform
 
 SCRATCH = "scratch"
 
@@ -22,16 +23,6 @@ SCRATCH = "scratch"
 class NoSuchTarget(InvalidArgument):
     def __init__(self, target: str) -> None:
         super().__init__(f"target stage {target!r} could not be found".replace("'", '"'))
-
-
-@dataclass(frozen=True, slots=True)
-class Platform:
-    os: str
-    architecture: str
-    variant: str = ""
-
-    def __str__(self) -> str:  # type: ignore[explicit-override]  # typing.override: 3.12
-        return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,17 +203,6 @@ def origins(instructions: Sequence[Instruction]) -> list[tuple[str, int]]:
     return found
 
 
-def parse_platform(text: str) -> Platform:
-    """`linux/arm64/v8`, `arm64`, `linux`: the usual short forms; raise InvalidArgument."""
-    parts = text.lower().split("/")
-    if not 1 <= len(parts) <= 3 or not all(part.replace("_", "").isalnum() for part in parts):
-        raise InvalidArgument(f'"{text}" is an invalid OS or architecture specifier')
-    if len(parts) == 1:
-        parts = [parts[0], ""] if parts[0] in ("linux", "windows", "darwin") else ["linux", *parts]
-    architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(parts[1], parts[1])
-    return Platform(parts[0], architecture, parts[2] if len(parts) == 3 else "")
-
-
 def _stage(
     index: int,
     program: Program,
@@ -291,12 +271,9 @@ def _platform(
     if not text:
         raise DockerfileError(start.line, "empty platform value from expression " + start.platform)
     try:
-        platform = parse_platform(text)
+        return parse_platform(text, default)
     except InvalidArgument as error:
         raise DockerfileError(start.line, f"failed to parse platform {text}: {error}") from error
-    if not platform.architecture:
-        return Platform(platform.os, default.architecture, default.variant)
-    return platform
 
 
 def _target(target: str, names: Mapping[str, int], count: int) -> int:

@@ -17,13 +17,14 @@ from pier.build import fetch, git
 from pier.build.context import Context, open_tree, unpack_context
 from pier.build.ignore import IgnoreRules
 from pier.build.layers import Layers
-from pier.build.plan import Platform, Source
+from pier.build.plan import Source
 from pier.build.steps import is_git_url, is_http_url
 from pier.build.trees import Tree, inside
 from pier.errors import InvalidArgument
 from pier.images.model import Image
 from pier.linux.mount import Overlay, open_overlay
 from pier.linux.paths import resolve_in_root
+from pier.oci.platform import Platform
 
 IMAGE_SCHEME = "docker-image://"
 INPUT_SCHEME = "input:"

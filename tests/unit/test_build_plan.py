@@ -3,7 +3,8 @@
 import pytest
 
 from pier.build.parser import DockerfileError, parse_dockerfile
-from pier.build.plan import NoSuchTarget, Plan, PlanInputs, Platform, make_plan, read_program
+from pier.build.plan import NoSuchTarget, Plan, PlanInputs, make_plan, read_program
+from pier.oci.platform import Platform
 
 AMD64 = Platform("linux", "amd64")
 
@@ -81,7 +82,8 @@ def test_scratch_is_nothing() -> None:
         (
             "FROM --platform=a:b x\n",
             "dockerfile parse error on line 1: failed to parse platform a:b: "
-            '"a:b" is an invalid OS or architecture specifier',
+            '"a:b": unknown operating system or architecture: invalid platform; '
+            "write os[/arch[/variant]]",
         ),
     ],
 )

@@ -1,0 +1,186 @@
+"""Builds: from a request and what the client sends to an image, its tags and its files.
+
+    <data_root>/tmp/build-<n>/      of one build: the context, downloads; gone with it
+    <data_root>/build/mounts/       cache mounts
+    <exec_root>/builds/<id>/        the bundle of a RUN
+
+What is kept is the cache (rows and their layers) and images. A daemon that comes after a crash
+calls `restore`: nothing of an interrupted build is left then.
+"""
+
+import asyncio
+import secrets
+import shutil
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pier.build import exports
+from pier.build.building import Build
+from pier.build.cache_mounts import CacheDirectory, CacheMounts
+from pier.build.cache_store import (
+    DEFAULT_LIMIT_BYTES,
+    CacheRecord,
+    CacheStore,
+    PruneRequest,
+)
+from pier.build.layers import Layers
+from pier.build.progress import ImageBuilt, ImageTagged, InOrder, Progress
+from pier.build.request import BuildRequest, BuildResult
+from pier.build.run import MakeConfig, Runner, Sandboxes
+from pier.build.scope import StepLocks
+from pier.build.sources import GetImage
+from pier.errors import InvalidArgument
+from pier.images.store import Images
+from pier.oci.reference import Reference, parse_reference
+from pier.runtime.oci_runtime import Runtimes
+from pier.runtime.spawners import Spawner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuilderParts:
+    """What a Builder is made of. See notes/BUILD_NEEDS.md for the callables."""
+
+    images: Images
+    spawner: Spawner
+    runtimes: Runtimes
+    get_image: GetImage
+    make_config: MakeConfig
+    sandboxes: Sandboxes
+    data_root: Path
+    exec_root: Path
+    cache_limit_bytes: int = DEFAULT_LIMIT_BYTES
+    clock_ns: Callable[[], int] = time.time_ns
+
+
+@dataclass(frozen=True, slots=True)
+class CacheUsage:
+    records: tuple[CacheRecord, ...]
+    mounts: tuple[CacheDirectory, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CachePruned:
+    """Keys and cache mounts that went, and the bytes they had."""
+
+    keys: tuple[str, ...]
+    bytes_reclaimed: int
+
+
+class Builder:
+    def __init__(self, parts: BuilderParts) -> None:
+        images = parts.images
+        self._parts = parts
+        self._images = images
+        self._tmp = parts.data_root / "tmp"
+        self._cache = CacheStore(images.database, images.leases)
+        self._mounts = CacheMounts(parts.data_root / "build" / "mounts")
+        self._locks = StepLocks()
+        self._layers = Layers(
+            images.database, images.content, images.snapshotter, self._cache, parts.clock_ns
+        )
+        self._runner = Runner(
+            parts.exec_root,
+            parts.spawner,
+            parts.runtimes,
+            parts.make_config,
+            parts.sandboxes,
+        )
+
+    async def restore(self) -> None:
+        """At daemon start: end and remove what an interrupted daemon was building."""
+        await self._runner.sweep()
+        self._layers.sweep()
+        for path in self._tmp.glob("build-*"):
+            await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+
+    async def build(
+        self,
+        request: BuildRequest,
+        context: AsyncIterator[bytes],
+        progress: Progress,
+        *,
+        in_order: bool = True,
+    ) -> BuildResult:
+        """Build; what happens is told to `progress`, on the loop's thread.
+
+        context is the client's archive (empty if request.remote says where it is). in_order:
+        stages are told one after the other, as the classic stream needs it. Cancelling kills
+        the RUN and leaves nothing. Raises DockerfileError, StepFailed, and other PierErrors.
+        """
+        names = tuple(_checked_tag(tag) for tag in request.tags)
+        async with self._directory() as directory, AsyncExitStack() as stack:
+            build = Build(
+                request=request,
+                directory=directory,
+                images=self._images,
+                get_image=self._parts.get_image,
+                layers=self._layers,
+                cache=self._cache,
+                locks=self._locks,
+                caches=self._mounts,
+                runner=self._runner,
+                now=self._parts.clock_ns,
+            )
+            stack.callback(build.close)
+            plan = await build.plan_from(context)
+            ordered = InOrder(progress, [stage.index for stage in plan.stages])
+            build.tell = ordered if in_order else progress
+            stack.callback(ordered.flush)
+            result = await build.run()
+            ordered.flush()
+            image = await build.make_image(result, names)
+            for output in request.outputs:
+                await exports.export(output, image, self._images)
+        self._bound_cache()
+        progress(ImageBuilt(id=image.id))
+        for name in names:
+            progress(ImageTagged(reference=name.familiar()))
+        return BuildResult(image.id, tuple(name.familiar() for name in names))
+
+    def usage(self) -> list[CacheRecord]:
+        """The cache's rows, least recently used first."""
+        return self._cache.list_()
+
+    async def disk_usage(self) -> CacheUsage:
+        mounts = await asyncio.to_thread(self._mounts.list_)
+        return CacheUsage(tuple(self._cache.list_()), tuple(mounts))
+
+    async def prune(self, request: PruneRequest) -> CachePruned:
+        """Forget cache rows, and with `everything` cache mounts that nobody uses."""
+        records = self._cache.prune(request)
+        reclaimed = sum(record.size for record in records)
+        gone = [record.key for record in records]
+        if request.everything and request.keep_bytes is None and not request.keys:
+            for mount in await asyncio.to_thread(self._mounts.list_):
+                old = not request.before_ns or mount.used_ns < request.before_ns
+                if old and await asyncio.to_thread(self._mounts.remove, mount.name):
+                    gone.append(mount.name)
+                    reclaimed += mount.size
+        self._images.collect()
+        return CachePruned(tuple(gone), reclaimed)
+
+    def _bound_cache(self) -> None:
+        """Keep the cache within its limit: what was not used for longest goes first."""
+        limit = self._parts.cache_limit_bytes
+        if self._cache.total_bytes() > limit:
+            self._cache.prune(PruneRequest(everything=True, keep_bytes=limit))
+            self._images.collect()
+
+    @asynccontextmanager
+    async def _directory(self) -> AsyncIterator[Path]:
+        path = self._tmp / f"build-{secrets.token_hex(8)}"
+        await asyncio.to_thread(path.mkdir, mode=0o700, parents=True)
+        try:
+            yield path
+        finally:
+            await asyncio.shield(asyncio.to_thread(shutil.rmtree, path, ignore_errors=True))
+
+
+def _checked_tag(text: str) -> Reference:
+    reference = parse_reference(text).tagged()
+    if reference.digest:
+        raise InvalidArgument("refusing to create a tag with a digest reference")
+    return reference
