@@ -6,7 +6,7 @@ exactly "application/json", because clients compare the string.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
 import msgspec
 from aiohttp import web
@@ -52,11 +52,22 @@ async def send_bytes(
     """Stream `chunks`. The caller has made sure that they begin well."""
     async with while_connected(request):
         response = await open_stream(request, content_type, headers)
-        async for chunk in chunks:
-            if chunk:
-                await response.write(chunk)
+        async with closing(chunks):
+            async for chunk in chunks:
+                if chunk:
+                    await response.write(chunk)
         await response.write_eof()
     return response
+
+
+@contextlib.asynccontextmanager
+async def closing(source: AsyncIterator[object]) -> AsyncIterator[None]:
+    """End a generator with the block, so that what it holds is freed now and not some day."""
+    try:
+        yield
+    finally:
+        if isinstance(source, AsyncGenerator):
+            await source.aclose()
 
 
 @contextlib.asynccontextmanager

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from pier.api.call import MAX_BODY, Engine
 from pier.api.dispatch import ENGINE, HIJACKED, Dispatcher, Table
+from pier.api.hijack import connection_of
 from pier.api.routes import ROUTES
 from pier.api.versions import FLOOR_VERSION, MAX_VERSION, SERVER_VERSION, ApiVersion, parse_version
 
@@ -35,3 +36,6 @@ async def _add_headers(request: web.Request, response: web.StreamResponse) -> No
     response.headers["Api-Version"] = str(MAX_VERSION)
     response.headers["Ostype"] = "linux"
     response.headers["Docker-Experimental"] = str(experimental).lower()
+    connection = connection_of(request)
+    if connection is not None and connection.half_closed:
+        response.force_close()

@@ -7,6 +7,8 @@ neither parsed as a further request nor lost, but stays in the socket for whoeve
 aiohttp alone cannot do this: its parser knows no upgrade but websocket's, and its server closes
 a half-closed connection.
 
+A client that half-closes after an ordinary request still gets its answer, as from Docker.
+
     idle -> busy (a request is with aiohttp) -> idle ...
          -> held (the same, and nothing more is read; `early` is what came too soon)
             -> released -> idle            the answer was plain HTTP after all
@@ -35,18 +37,25 @@ class Phase(Enum):
     TAKEN = auto()
 
 
+def _whole_length(data: bytes) -> int | None:
+    """Bytes of the request at the start of `data`; None if its head does not tell."""
+    end = data.find(_END)
+    if end < 0:
+        return None
+    head = data[: end + len(_END)]
+    if _CHUNKED.search(head):
+        return None
+    length = _LENGTH.search(head)
+    return len(head) + (int(length[1]) if length else 0)
+
+
 def request_length(data: bytes) -> int | None:
     """Bytes of the hijacking request at the start of `data`; 0: not yet known; None: it is none."""
     if not data.startswith(b"POST "[: len(data)]):
         return None
-    end = data.find(_END)
-    if end < 0:
+    if _END not in data:
         return 0 if len(data) < _LONGEST_HEAD else None
-    head = data[: end + len(_END)]
-    if not _HIJACKED.match(head) or _CHUNKED.search(head):
-        return None
-    length = _LENGTH.search(head)
-    return len(head) + (int(length[1]) if length else 0)
+    return _whole_length(data) if _HIJACKED.match(data) else None
 
 
 class Connection(asyncio.Protocol):
@@ -57,6 +66,10 @@ class Connection(asyncio.Protocol):
         self._phase = Phase.IDLE
         self._early = b""
         self._pending = b""
+        self._complete = False
+        """The request under way is here to its last byte."""
+        self.half_closed = False
+        """The client sends nothing more; the answer under way is the last."""
         self._on_lost: set[Callable[[], object]] = set()
         self.answering = False
         """The answer has begun, so an error can no longer become a status."""
@@ -75,6 +88,7 @@ class Connection(asyncio.Protocol):
             case Phase.IDLE:
                 self._begin(self._pending + data)
             case Phase.BUSY:
+                self._complete = False
                 self._inner.data_received(data)
             case Phase.HELD:
                 self._early += data
@@ -87,6 +101,7 @@ class Connection(asyncio.Protocol):
         length = request_length(data)
         if length is None:
             self._phase, self._pending = Phase.BUSY, b""
+            self._complete = _whole_length(data) == len(data)
             self._inner.data_received(data)
         elif length == 0 or len(data) < length:
             self._pending = data
@@ -99,7 +114,16 @@ class Connection(asyncio.Protocol):
         if self._phase is Phase.TAKEN and self.sink:
             self.sink(b"")
             return True
+        if self._phase is Phase.BUSY and self._complete:
+            self.half_closed = True
+            self._tell_lost()
+            return True
         return self._inner.eof_received()
+
+    def _tell_lost(self) -> None:
+        """End what only makes sense for a client that listens; an operation goes on."""
+        for callback in tuple(self._on_lost):
+            callback()
 
     def pause_writing(self) -> None:  # type: ignore[explicit-override]  # typing.override: 3.12
         self.writable.clear()
@@ -114,8 +138,7 @@ class Connection(asyncio.Protocol):
         if self.sink:
             self.sink(b"")
         self._inner.connection_lost(exc)
-        for callback in tuple(self._on_lost):
-            callback()
+        self._tell_lost()
 
     def finish_request(self) -> None:
         """The handler is done; called by the application after every request."""

@@ -20,7 +20,7 @@ async def send_progress(
     request: web.Request, steps: AsyncIterator[ProgressEvent], *, quiet: bool = False
 ) -> web.StreamResponse:
     """Stream `steps`; `quiet` leaves out what is for people only. Stopped if the client leaves."""
-    async with answers.while_connected(request):
+    async with answers.while_connected(request), answers.closing(steps):
         first = await anext(steps, None)
         response = await answers.open_stream(request, answers.JSON)
         if first is not None:

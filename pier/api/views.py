@@ -75,7 +75,7 @@ class Views:
 
 async def sizes(engine: Engine, container: Container) -> tuple[int, int]:
     """Bytes of the writable layer, and of the whole root file system. Walks directories."""
-    rw, root_fs = await asyncio.to_thread(engine.containers.usage, container.id)
+    rw, root_fs = await engine.containers.usage(container.id)
     return int(rw), int(root_fs)
 
 

@@ -289,6 +289,29 @@ def test_a_detached_exec_is_ordinary_http(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_a_half_close_after_an_ordinary_request_still_gets_the_answer(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with unix_server(tmp_path) as path:
+            answer = await talk(path, b"GET /_ping HTTP/1.1\r\nHost: docker\r\n\r\n")
+            assert answer.endswith(b"\r\n\r\nOK")
+            create = (
+                b"POST /containers/create HTTP/1.1\r\nHost: docker\r\nContent-Length: 2\r\n"
+                b"Content-Type: application/json\r\n\r\n{{"
+            )
+            assert b"invalid JSON" in await talk(path, create)
+
+    asyncio.run(main())
+
+
+def test_a_body_that_breaks_off_ends_the_request(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with unix_server(tmp_path) as path:
+            request = b"POST /containers/create HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"
+            assert await talk(path, request) == b""
+
+    asyncio.run(main())
+
+
 def test_closing_the_listener_ends_what_is_being_served(tmp_path: Path) -> None:
     async def main() -> None:
         async with unix_server(tmp_path) as path:

@@ -186,6 +186,27 @@ def test_older_clients_get_the_settings_of_their_time() -> None:
     assert asked({}, ApiVersion(1, 40)).host.cgroupns_mode == "host"
 
 
+@pytest.mark.parametrize(
+    ("body", "version", "message"),
+    [
+        (
+            {"NetworkingConfig": {"EndpointsConfig": {"a": {}, "b": {}}}},
+            43,
+            "Container cannot be connected to network endpoints: a, b",
+        ),
+        (
+            {"HostConfig": {"Mounts": [{"Type": "image", "Source": "a", "Target": "/a"}]}},
+            47,
+            "mount type image requires API version 1.48",
+        ),
+    ],
+)
+def test_what_came_later_is_refused(body: dict[str, Any], version: int, message: str) -> None:
+    asked(body)
+    with pytest.raises(InvalidArgument, match=message):
+        asked(body, ApiVersion(1, version))
+
+
 FULL = HostSpec(
     binds=("/a:/b",),
     mounts=(

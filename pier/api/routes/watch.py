@@ -13,7 +13,7 @@ from pier.api.schema.filters import Filters
 from pier.api.schema.stats import StatsJson, stats_json
 from pier.api.schema.words import SECOND_NS, parse_moment
 from pier.containers.model import Container
-from pier.containers.requests import LogQuery, Stats
+from pier.containers.requests import LogChunk, LogQuery, Stats
 from pier.errors import InvalidArgument, NotFound, PierError
 from pier.events import Event
 
@@ -52,13 +52,13 @@ async def logs(call: Call) -> web.StreamResponse:
     return await answers.send_bytes(call.request, kind, _framed(chunks, tty=tty))
 
 
-async def _framed(chunks: AsyncIterator[object], *, tty: bool) -> AsyncIterator[bytes]:
+async def _framed(chunks: AsyncIterator[LogChunk], *, tty: bool) -> AsyncIterator[bytes]:
     """An error on the way is told in the stream: the headers are gone."""
     try:
-        async for chunk in chunks:
-            data: bytes = chunk.data  # type: ignore[attr-defined]  # a LogChunk of the engine
-            number = streams.STREAM_NUMBERS[chunk.stream]  # type: ignore[attr-defined]  # same
-            yield data if tty else streams.frame(number, data)
+        async with answers.closing(chunks):
+            async for chunk in chunks:
+                number = streams.STREAM_NUMBERS[chunk.stream]
+                yield chunk.data if tty else streams.frame(number, chunk.data)
     except PierError as error:
         text = f"Error grabbing logs: {error}\n".encode()
         yield text if tty else streams.frame(streams.SYSTEM_ERROR, text)

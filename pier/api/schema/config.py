@@ -9,9 +9,10 @@ from msgspec import UNSET, UnsetType, field
 
 from pier.api.schema.endpoints import EndpointSettings, to_endpoints
 from pier.api.schema.host import HostConfig, InvalidPort, parse_port, to_host
+from pier.api.schema.shaping import shaped
 from pier.api.versions import ApiVersion
 from pier.containers.merge import NoCommand
-from pier.containers.spec import ContainerSpec, EndpointSpec, Healthcheck, HostSpec
+from pier.containers.spec import ContainerSpec, EndpointSpec, Healthcheck
 from pier.errors import InvalidArgument
 from pier.oci import image as oci
 
@@ -92,27 +93,14 @@ def to_spec(body: CreateBody, version: ApiVersion) -> ContainerSpec:
     spec = config_to_spec(body)
     if not spec.image and not spec.cmd and not spec.entrypoint:
         raise NoCommand
-    host = _shaped(to_host(body.host_config), version)
+    host = to_host(body.host_config)
     endpoints = to_endpoints(body.networking_config.endpoints_config)
     mac = body.mac_address or ""
     if mac:
         if version.at_least(52):
             raise MacAddressMoved
         endpoints = _with_mac(endpoints, host.network_mode, mac)
-    return replace(spec, host=host, endpoints=endpoints)
-
-
-def _shaped(host: HostSpec, version: ApiVersion) -> HostSpec:
-    """What clients older than a setting cannot have meant."""
-    if not version.at_least(42):
-        host = replace(host, console_size=(0, 0))
-    if not version.at_least(43):
-        host = replace(host, annotations={})
-    if not version.at_least(41) and not host.cgroupns_mode:
-        host = replace(host, cgroupns_mode="host")
-    if not version.at_least(40) and not host.ipc_mode:
-        host = replace(host, ipc_mode="shareable")
-    return host
+    return shaped(replace(spec, host=host, endpoints=endpoints), version)
 
 
 def _with_mac(endpoints: dict[str, EndpointSpec], mode: str, mac: str) -> dict[str, EndpointSpec]:
