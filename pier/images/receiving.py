@@ -19,8 +19,9 @@ from pathlib import Path
 from pier.archive.compression import BrokenStream, chunks_of
 from pier.archive.entry import InvalidArchive
 from pier.archive.layer import Extracted, extract_layer
-from pier.errors import Failed, InvalidArgument
+from pier.errors import Failed
 from pier.images.transfer import Meter, Pipe
+from pier.images.unpack import DiffIdMismatch
 from pier.oci.digest import Descriptor, Digest, DigestMismatch
 from pier.registry.failures import WrongContent
 from pier.registry.repository import Repository
@@ -37,12 +38,8 @@ class LayerVerificationFailed(WrongContent):
         super().__init__(host, f"filesystem layer verification failed for digest {digest}: {why}")
 
 
-class WrongDiffId(InvalidArgument):
-    def __init__(self, digest: Digest, expected: Digest, actual: Digest) -> None:
-        super().__init__(
-            f"wrong diff id calculated on extraction of layer {digest}: {actual}, "
-            f"the image's config says {expected}"
-        )
+class WrongLeftovers(LayerVerificationFailed):
+    """What an earlier attempt left may be to blame: worth one attempt from nothing."""
 
 
 class DiskWouldFill(Failed):
@@ -74,7 +71,7 @@ class Layer:
         return self.blob.digest.partition(":")[2][:12]
 
 
-class Unpacker:
+class Extractors:
     """Threads that extract layers, as many as may be under way at once."""
 
     def __init__(self, workers: int, reserve_bytes: int | None = None) -> None:
@@ -153,13 +150,13 @@ class _Sink:
         self._writing = loop.run_in_executor(None, self._write, chunk, keep)
         await asyncio.shield(self._writing)
 
-    def _write(self, chunk: bytes, keep: bool) -> None:  # noqa: FBT001 -- run_in_executor has no keywords
+    def _write(self, chunk: bytes, keep: bool) -> None:
         if keep:
             self._ingest.write(chunk)
         self._pipe.put(chunk)
 
     def _stop_if_pointless(self) -> None:
-        """A full disk ends the transfer. A bad archive does not: was it the registry's fault?"""
+        """A full disk ends the transfer. A bad archive does not: the digest tells whose fault."""
         if not self._unpacking.done():
             return
         error = self._unpacking.exception()
@@ -176,26 +173,26 @@ async def receive(
     repository: Repository,
     layer: Layer,
     content: ContentStore,
-    unpacker: Unpacker,
+    extractors: Extractors,
     directory: Path,
     meter: Meter,
 ) -> Extracted:
     """Fetch and extract a layer side by side; afterwards the blob is in the content store.
 
-    `directory` is empty, and of no use after an error. What was left by an earlier attempt and
-    turns out to be wrong is fetched anew, once.
+    `directory` is empty, and of no use after an error. Raises WrongLeftovers when an earlier
+    attempt had left a part of the bytes, LayerVerificationFailed when it had not.
     """
     with content.ingest(layer.blob.digest) as ingest:
         held = await asyncio.to_thread(ingest.resume)
         if held > layer.blob.size:
             ingest.restart()
         pipe = Pipe()
-        unpacking = unpacker.start(layer, pipe, directory)
+        unpacking = extractors.start(layer, pipe, directory)
         sink = _Sink(ingest, pipe, unpacking, meter)
         try:
             await sink.feed()
             await repository.fetch(layer.blob, sink)
-            _verify(ingest, layer, repository.registry)
+            _verify(ingest, layer, repository.registry, resumed=held > 0)
             pipe.end()
             extracted = await asyncio.shield(unpacking)
         except BaseException:
@@ -230,15 +227,16 @@ async def download(
             raise LayerVerificationFailed(repository.registry, blob.digest, str(error)) from error
 
 
-def _verify(ingest: Ingest, layer: Layer, host: str) -> None:
+def _verify(ingest: Ingest, layer: Layer, host: str, *, resumed: bool) -> None:
     """Raise LayerVerificationFailed, and forget the bytes, unless they are the right ones."""
     try:
         ingest.verify(layer.blob.size)
     except (DigestMismatch, SizeMismatch) as error:
         ingest.restart()
-        raise LayerVerificationFailed(host, layer.blob.digest, str(error)) from error
+        kind = WrongLeftovers if resumed else LayerVerificationFailed
+        raise kind(host, layer.blob.digest, str(error)) from error
 
 
 def check_diff_id(layer: Layer, extracted: Extracted) -> None:
     if extracted.diff_id != layer.diff_id:
-        raise WrongDiffId(layer.blob.digest, layer.diff_id, extracted.diff_id)
+        raise DiffIdMismatch(layer.diff_id, extracted.diff_id)

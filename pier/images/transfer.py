@@ -9,10 +9,9 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import TypeVar, cast
 
 from pier.errors import Failed, PierError
-from pier.registry.credentials import ANONYMOUS, Credentials, registry_host
 
 T = TypeVar("T")
 SHORT = 12
@@ -35,28 +34,6 @@ class Step:
 
 
 Report = Callable[[Step], None]
-
-
-class Auth(Protocol):
-    """Credentials as the API hands them over."""
-
-    @property
-    def username(self) -> str: ...
-    @property
-    def password(self) -> str: ...
-    @property
-    def server(self) -> str: ...
-    @property
-    def identity_token(self) -> str: ...
-    @property
-    def registry_token(self) -> str: ...
-
-
-def credentials_for(registry: str, auth: Auth | None) -> Credentials:
-    """`auth` for use with `registry`; anonymous if it names another one: secrets stay at home."""
-    if auth is None or (auth.server and registry_host(auth.server) != registry):
-        return ANONYMOUS
-    return Credentials(auth.username, auth.password, auth.identity_token, auth.registry_token)
 
 
 async def reported(work: Callable[[Report], Awaitable[None]]) -> AsyncIterator[Step]:
@@ -116,8 +93,8 @@ class Meter:
 
 
 @dataclass(slots=True, eq=False)
-class _Running(Generic[T]):
-    outcome: asyncio.Future[T]
+class _Running:
+    outcome: asyncio.Future[object]
     watchers: list[Report] = field(default_factory=list)
 
 
@@ -136,7 +113,7 @@ class Transfers:
     """
 
     def __init__(self) -> None:
-        self._running: dict[Hashable, _Running[object]] = {}
+        self._running: dict[Hashable, _Running] = {}
 
     async def once(
         self, key: Hashable, work: Callable[[Report], Awaitable[T]], report: Report
@@ -148,7 +125,8 @@ class Transfers:
                 return await self._lead(key, work, report)
             running.watchers.append(report)
             try:
-                return await asyncio.shield(running.outcome)  # type: ignore[return-value]  # the key fixes the type
+                # Whoever uses a key uses it for one kind of work, and so of result.
+                return cast("T", await asyncio.shield(running.outcome))
             except Abandoned:
                 continue
             finally:
@@ -157,7 +135,7 @@ class Transfers:
     async def _lead(
         self, key: Hashable, work: Callable[[Report], Awaitable[T]], report: Report
     ) -> T:
-        running: _Running[object] = _Running(asyncio.get_running_loop().create_future(), [report])
+        running = _Running(asyncio.get_running_loop().create_future(), [report])
         self._running[key] = running
 
         def tell_all(step: Step) -> None:

@@ -3,6 +3,7 @@
 import base64
 import binascii
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import msgspec
 
@@ -35,6 +36,28 @@ class Credentials:
 
 
 ANONYMOUS = Credentials()
+
+
+class Auth(Protocol):
+    """Credentials as the API hands them over."""
+
+    @property
+    def username(self) -> str: ...
+    @property
+    def password(self) -> str: ...
+    @property
+    def server(self) -> str: ...
+    @property
+    def identity_token(self) -> str: ...
+    @property
+    def registry_token(self) -> str: ...
+
+
+def credentials_for(registry: str, auth: Auth | None) -> Credentials:
+    """`auth` for use with `registry`; anonymous if it names another one: secrets stay at home."""
+    if auth is None or (auth.server and registry_host(auth.server) != registry):
+        return ANONYMOUS
+    return Credentials(auth.username, auth.password, auth.identity_token, auth.registry_token)
 
 
 class _AuthConfig(msgspec.Struct):

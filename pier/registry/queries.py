@@ -1,0 +1,128 @@
+"""Questions to a registry that change nothing here: what is there, who am I, what matches."""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from pier.errors import InvalidArgument, NotSupported
+from pier.oci.digest import Descriptor
+from pier.oci.image import parse_image_config
+from pier.oci.manifest import Index, check_config_type, parse_manifest
+from pier.oci.platform import Platform, to_platform
+from pier.oci.reference import Reference, parse_reference
+from pier.registry.auth import Identity
+from pier.registry.client import RegistryClient
+from pier.registry.credentials import HUB, Auth, credentials_for, registry_host
+from pier.registry.failures import BadAnswer
+from pier.registry.hosts import Endpoint
+from pier.registry.repository import Manifest, Repository
+from pier.registry.transport import Request, read_bounded
+
+_ANSWER_LIMIT = 4 * 1024 * 1024
+_HUB_INDEX = "index.docker.io"
+_MAX_RESULTS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """What a reference means at its registry."""
+
+    descriptor: Descriptor
+    platforms: tuple[Platform, ...]
+
+    @property
+    def media_type(self) -> str:
+        return self.descriptor.media_type
+
+    @property
+    def digest(self) -> str:
+        return self.descriptor.digest
+
+    @property
+    def size(self) -> int:
+        return self.descriptor.size
+
+
+class SearchResult(msgspec.Struct):
+    """One repository found; the fields are those of the registry's answer."""
+
+    name: str
+    description: str = ""
+    star_count: int = 0
+    is_official: bool = False
+    is_automated: bool = False
+
+
+class _SearchBody(msgspec.Struct):
+    results: list[SearchResult] | None = None
+
+
+class SearchNotOffered(NotSupported):
+    def __init__(self, registry: str) -> None:
+        super().__init__(f"registry {registry} offers no search; its catalogue may be listed")
+
+
+class Queries:
+    """One per daemon, over its client."""
+
+    def __init__(self, client: RegistryClient) -> None:
+        self._client = client
+
+    async def distribution(self, reference: str, *, auth: Auth | None = None) -> Distribution:
+        """The descriptor of `reference`, and the platforms it is there for."""
+        found = await self.manifest(reference, auth=auth)
+        parsed = parse_manifest(found.data, found.media_type)
+        if isinstance(parsed, Index):
+            offered = (entry.platform for entry in parsed.entries)
+            return Distribution(found.descriptor, tuple(one for one in offered if one))
+        check_config_type(parsed)
+        repository = self._repository(parse_reference(reference), auth)
+        config = parse_image_config(await repository.small_blob(parsed.config))
+        platform = to_platform(config.os, config.architecture, config.variant, config.os_version)
+        return Distribution(found.descriptor, (platform,))
+
+    async def manifest(self, reference: str, *, auth: Auth | None = None) -> Manifest:
+        """The manifest or index itself, as `docker manifest inspect` shows it."""
+        parsed = parse_reference(reference).tagged()
+        return await self._repository(parsed, auth).manifest(parsed.digest or parsed.tag)
+
+    async def login(self, auth: Auth) -> str:
+        """Check credentials against `auth.server`; an identity token, or ""."""
+        registry = registry_host(auth.server)
+        return await self._client.login(registry, credentials_for(registry, auth))
+
+    async def search(
+        self, term: str, *, limit: int = 25, auth: Auth | None = None
+    ) -> list[SearchResult]:
+        """Ask Docker Hub, or the registry `term` begins with, by the old index protocol."""
+        if not 1 <= limit <= _MAX_RESULTS:
+            raise InvalidArgument(f"limit {limit} is outside the range of [1, {_MAX_RESULTS}]")
+        registry, text = _split_term(term)
+        endpoint = self._client.transport.hosts.origin(registry)
+        if registry == HUB:
+            endpoint = Endpoint(_HUB_INDEX, trust=endpoint.trust)
+        credentials = credentials_for(registry, auth)
+        request = Request(
+            "GET", "/search", query=(("q", text), ("n", str(limit))), accepted=frozenset({404})
+        )
+        old = Endpoint(endpoint.host, endpoint.schemes, "/v1", trust=endpoint.trust)
+        async with self._client.transport.open(Identity(old, credentials), request) as response:
+            if response.status == 404:
+                raise SearchNotOffered(registry)
+            data = await read_bounded(response, _ANSWER_LIMIT)
+        try:
+            return (msgspec.json.decode(data, type=_SearchBody).results or [])[:limit]
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise BadAnswer(registry, f"its search results cannot be read: {error}") from error
+
+    def _repository(self, reference: Reference, auth: Auth | None) -> Repository:
+        credentials = credentials_for(reference.domain, auth)
+        return self._client.repository(reference.domain, reference.path, credentials)
+
+
+def _split_term(term: str) -> tuple[str, str]:
+    """`host/term` asks that host; everything else Docker Hub."""
+    first, slash, rest = term.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost"):
+        return registry_host(first), rest
+    return HUB, term
