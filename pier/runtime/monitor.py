@@ -33,6 +33,7 @@ from pier.runtime.stdin import Stdin
 from pier.runtime.stdio import Console, Directory, make_pipes, null_fds
 
 DRAIN_S = 2.0
+DELETE_S = 15.0
 _NO_FD = 1 << 20
 _IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
 
@@ -303,9 +304,13 @@ class Monitor:
         self._delete_pid = self._launcher.clean_up()
         if not self._delete_pid:
             self._leave()
+            return
+        self._loop.after(DELETE_S, self._leave)
 
     def _leave(self) -> None:
-        """Release everything somebody may wait for, then hang up."""
+        """Release everything somebody may wait for, then hang up. Once."""
+        if self._state == "gone":
+            return
         if self._container and self._container.overlay:
             with contextlib.suppress(OSError):
                 mounts.leave(self._directory.path)

@@ -35,7 +35,7 @@ class Outputs:
 
     def hold(self, *, held: bool) -> None:
         """Back-pressure: the process waits in its write(2) while held."""
-        if held == self._held or self._on_end is not None:
+        if held == self._held:
             return
         self._held = held
         for fd in self._streams:
@@ -47,13 +47,13 @@ class Outputs:
     def finish(self, grace_s: float, on_end: Callable[[], None]) -> None:
         """The process has ended: read the rest, then `on_end()`, once.
 
-        Children it left may hold the pipes open for ever: they get `grace_s`.
+        What the pipes hold is read at once, back-pressure or not. Children it left may keep them
+        open for ever: they get `grace_s`.
         """
         self.hold(held=False)
         self._on_end = on_end
         for fd in tuple(self._streams):
-            while self._read(fd):
-                pass
+            self._drain(fd)
         if self._streams:
             self._loop.after(grace_s, self.close)
         else:
@@ -71,6 +71,12 @@ class Outputs:
         self._read(fd)
         if not self._streams and self._on_end is not None:
             self._end()
+
+    def _drain(self, fd: int) -> None:
+        """At most what a pipe can hold: a child may be writing without end."""
+        for _ in range(2 * _GROWN_BYTES // READ_BYTES):
+            if not self._read(fd):
+                return
 
     def _read(self, fd: int) -> bool:
         """One read; False if there was nothing now."""

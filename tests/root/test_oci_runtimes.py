@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -12,7 +13,7 @@ from pier.linux import cgroup
 from pier.runtime.monitors import MonitorLost
 from pier.runtime.oci_runtime import Candidate, NoRuntime, Runtimes, UnknownRuntime
 from pier.runtime.spawners import Spawner
-from tests.root.runtime_support import PARENT, Bench, scenario
+from tests.root.runtime_support import PARENT, Bench, scenario, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -21,6 +22,18 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     yield Bench(tmp_path, request.param)
     cgroup.remove(PARENT)
+
+
+class Parent(NamedTuple):
+    pid: int
+    comm: str
+
+
+def parent_of(pid: int) -> Parent:
+    """The runtime itself, for a moment after the start."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    parent = int(status.partition("PPid:")[2].split()[0])
+    return Parent(parent, Path(f"/proc/{parent}/comm").read_text().strip())
 
 
 @scenario
@@ -80,9 +93,8 @@ async def test_a_container_without_its_monitor_is_deleted(bench: Bench) -> None:
     runtimes = Runtimes(bench.spawner, bench.root)
     monitor = await bench.spawner.launch(order)
     await monitor.start()
-    status = Path(f"/proc/{monitor.pid}/status").read_text()
-    parent = int(status.partition("PPid:")[2].split()[0])
-    assert Path(f"/proc/{parent}/comm").read_text() == "pier-monitor\n"
+    await until(lambda: parent_of(monitor.pid).comm == "pier-monitor")
+    parent = parent_of(monitor.pid).pid
     os.kill(parent, signal.SIGKILL)
     with pytest.raises(MonitorLost):
         await monitor.wait()
