@@ -10,11 +10,12 @@ The steps for one layer, so that several may be on their way at once:
 """
 
 import asyncio
+import hashlib
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from pier.archive.compression import chunks_of
+from pier.archive.compression import chunks_of, decompressed
 from pier.archive.layer import Extracted, extract_layer, inherit
 from pier.errors import InvalidArgument
 from pier.images.model import Progress
@@ -150,18 +151,29 @@ class Unpacker:
         size = self._content.size(layer.digest)
         try:
             extracted = await asyncio.to_thread(
-                _extract_file, path, directory, diff_id, size, progress
+                extract_file, path, directory, diff_id, size, progress
             )
             await self.place(key, extracted, parent, chain_id)
         finally:
             self.drop(key)
 
 
-def _extract_file(
+def extract_file(
     path: Path, directory: Path, expected: Digest, size: int, progress: Progress
 ) -> Extracted:
     with path.open("rb") as file:
         return extract(chunks_of(file), directory, expected, total=size, progress=progress)
+
+
+def check_diff_id(path: Path, expected: Digest) -> None:
+    """Raise DiffIdMismatch unless the blob at `path` unpacks to that diff ID. Blocks."""
+    hasher = hashlib.sha256()
+    with path.open("rb") as file:
+        for chunk in decompressed(chunks_of(file)):
+            hasher.update(chunk)
+    actual = Digest("sha256:" + hasher.hexdigest())
+    if actual != expected:
+        raise DiffIdMismatch(expected, actual)
 
 
 def _of_layer(index: int, progress: Callable[[int, int, int], None] | None) -> Progress:

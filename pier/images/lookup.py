@@ -1,0 +1,48 @@
+"""Which image a name means: a reference, an ID, or the beginning of one."""
+
+import re
+
+from pier.errors import InvalidArgument
+from pier.images.model import Image, NoSuchImage
+from pier.images.records import ImageRecords
+from pier.oci.reference import Reference, parse_reference
+
+_ID = re.compile(r"(?:sha256:)?([a-f0-9]{4,64})")
+
+
+def is_id_of(name: str, image: Image) -> bool:
+    """Whether `name` found `image` by its ID."""
+    match = _ID.fullmatch(name)
+    return bool(match) and image.id.startswith(f"sha256:{match[1] if match else ''}")
+
+
+def parse_name(name: str) -> Reference | None:
+    """The reference a name may be, with its tag; None for one that can only be an ID."""
+    try:
+        return parse_reference(name).tagged()
+    except InvalidArgument:
+        return None
+
+
+def find_image(records: ImageRecords, name: str) -> Image | None:
+    """A reference comes before an ID, as in Docker; an ambiguous ID is none."""
+    reference = None if name.startswith("sha256:") else parse_name(name)
+    image = _by_reference(records, reference) if reference else None
+    match = _ID.fullmatch(name)
+    if image or not match:
+        return image
+    found = records.find_prefixed(match[1])
+    return records.find(found[0]) if len(found) == 1 else None
+
+
+def _by_reference(records: ImageRecords, reference: Reference) -> Image | None:
+    if reference.digest is None:
+        return records.find_tagged(str(reference))
+    at_digest = reference.with_digest(reference.digest)
+    return records.find_tagged(str(at_digest)) or records.find(reference.digest)
+
+
+def missing(name: str) -> NoSuchImage:
+    """The error for a name that means nothing, in Docker's words."""
+    reference = None if name.startswith("sha256:") else parse_name(name)
+    return NoSuchImage(reference.familiar() if reference else name)
