@@ -8,9 +8,10 @@ Callers hold the container's lock, so for one container these never overlap.
 import asyncio
 import logging
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from functools import partial
+from typing import ParamSpec, Protocol, TypeVar
 
 from pier.errors import Conflict, Failed, Forbidden
 from pier.networks import bridge, ipam, proxy, sandbox
@@ -32,6 +33,9 @@ from pier.networks.ports import CannotPublish, Held, HostPorts
 from pier.networks.sandbox import Namespace
 from pier.networks.store import Directories, Records, with_addresses
 from pier.networks.table import Table
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -122,7 +126,7 @@ class Attachments:
             running.namespace = await self._pool.take(
                 with_veth=any(endpoint.interface for endpoint in endpoints)
             )
-            await asyncio.to_thread(self._furnish, running.namespace, endpoints, request)
+            await _in_thread(self._furnish, running.namespace, endpoints, request)
             await self._publish(running, request.name, endpoints, request.ports)
             await self._serve_names(running, endpoints)
         except BaseException:
@@ -159,7 +163,7 @@ class Attachments:
         endpoints = self._records.endpoints(container_id)
         running = self._running.setdefault(container_id, _Running())
         if running.namespace is None and not any(e.network.driver == "host" for e in endpoints):
-            running.namespace = await asyncio.to_thread(sandbox.of_process, pid, endpoints)
+            running.namespace = await _in_thread(sandbox.of_process, pid, endpoints)
         running.held, lost = self._ports.hold_again(self._records.ports(container_id))
         for port in lost:
             _log.warning(
@@ -182,10 +186,10 @@ class Attachments:
             taken = {endpoint.interface for endpoint in present}
             endpoint = self._claim_one(request, network, wanted, taken)
         try:
-            await asyncio.to_thread(self._furnish, namespace, [endpoint], request, present)
+            await _in_thread(self._furnish, namespace, [endpoint], request, present)
         except OSError:
             self._records.delete_endpoint(endpoint.id)
-            await asyncio.to_thread(sandbox.detach, namespace, endpoint)
+            await _in_thread(sandbox.detach, namespace, endpoint)
             raise
         await self._serve_names(self._running[request.container_id], [*present, endpoint])
         self._tell("connect", endpoint)
@@ -204,8 +208,8 @@ class Attachments:
         await self._unpublish(container_id, before)
         running = self._running.get(container_id)
         if running is not None and running.namespace is not None and gone.interface:
-            await asyncio.to_thread(sandbox.detach, running.namespace, gone)
-            await asyncio.to_thread(sandbox.set_ways_out, running.namespace, left)
+            await _in_thread(sandbox.detach, running.namespace, gone)
+            await _in_thread(sandbox.set_ways_out, running.namespace, left)
             await self._serve_names(running, left)
         self._tell("disconnect", gone)
 
@@ -337,14 +341,15 @@ class Attachments:
         await self._table.rewrite()
 
     async def _start_proxies(self, running: _Running, endpoints: Sequence[Endpoint]) -> None:
-        """Serve TCP on IPv6 addresses of the host for a container without one."""
-        ipv4 = next((e.ipv4 for e in gateway_order(endpoints) if e.ipv4), "")
-        if not ipv4 or any(endpoint.ipv6 for endpoint in endpoints):
-            return
+        """Serve by proxy what the firewall cannot: ::1, and the family the container lacks."""
+        ordered = gateway_order(endpoints)
+        ipv4 = next((e.ipv4 for e in ordered if e.ipv4), "")
+        address = ipv4 or next((e.ipv6 for e in ordered if e.ipv6), "")
         for port, held in running.held.ports.items():
-            if held is not None and port.protocol == "tcp" and ":" in port.host_ip:
+            beyond = ":" in port.host_ip or not ipv4
+            if held is not None and port.protocol == "tcp" and address and beyond:
                 held.setblocking(False)
-                running.proxies.append(await proxy.serve(held, ipv4, port.port))
+                running.proxies.append(await proxy.serve(held, address, port.port))
 
     async def _serve_names(self, running: _Running, endpoints: Sequence[Endpoint]) -> None:
         """Have 127.0.0.11 answer, once there is a network whose containers have names."""
@@ -405,6 +410,20 @@ class Attachments:
             network.id,
             {"container": endpoint.container_id, "name": network.name, "type": network.driver},
         )
+
+
+async def _in_thread(work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    """asyncio.to_thread, whose end is waited for even if the caller is cancelled.
+
+    The thread uses descriptors; they must not be closed, and their numbers used again, meanwhile.
+    """
+    loop = asyncio.get_running_loop()
+    future = loop.run_in_executor(None, partial(work, *arguments, **named))
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await asyncio.wait([future])
+        raise
 
 
 def _interface(network: Network, wanted: EndpointRequest, taken: set[str]) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
 from pathlib import Path
 
+from pier.errors import Failed
 from pier.linux import netlink, netns
 from pier.linux.netlink import Link, RouteSocket
 from pier.networks.model import Network
@@ -19,13 +20,21 @@ IPNetwork = IPv4Network | IPv6Network
 _RESOLV_CONF = Path("/etc/resolv.conf")
 
 
+class NotABridge(Failed):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} exists already and is not a bridge; choose another bridge name")
+
+
 def alias_of(instance: str, endpoint_id: str = "") -> str:
     """What marks a link as this daemon's: a bridge, or the veth of an endpoint."""
     return f"pier:{instance}:{endpoint_id}" if endpoint_id else f"pier:{instance}"
 
 
 def ensure(network: Network, instance: str) -> int:
-    """Make the bridge of `network` exist and be as the network says. Its index."""
+    """Make the bridge of `network` exist and be as the network says. Its index.
+
+    One that somebody else made is used as it is, and given the addresses it lacks.
+    """
     with RouteSocket() as host:
         link = host.find_link(network.bridge)
         if link is None:
@@ -35,6 +44,8 @@ def ensure(network: Network, instance: str) -> int:
             link = host.find_link(network.bridge)
             assert link is not None
             host.request(netlink.set_link(link.index, alias=alias_of(instance)))
+        elif link.kind != "bridge":
+            raise NotABridge(network.bridge)
         _set_sysctls(network)
         _add_addresses(host, link, network)
         host.request(netlink.set_link(link.index, up=True))

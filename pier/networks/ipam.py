@@ -4,6 +4,7 @@ Addresses are handed out serially: the search goes on where the last one ended, 
 released recently is used again last (caches of neighbours have forgotten it by then).
 """
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -11,6 +12,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pier.errors import Failed, Forbidden, InvalidArgument
 from pier.networks.model import AddressPool, EndpointRequest, Network, NetworkSpec, Pool
 
+_MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}\Z")
 IPNetwork = IPv4Network | IPv6Network
 
 
@@ -122,6 +124,10 @@ def claim(pool: Pool, address: str, used: Collection[str]) -> str:
 
 def check_request(network: Network, request: EndpointRequest) -> None:
     """Refuse addresses the network cannot give, as Docker does before it tries."""
+    if request.mac_address and not _MAC.match(request.mac_address):
+        raise InvalidEndpoint(
+            f"invalid MAC address: address {request.mac_address}: invalid MAC address"
+        )
     for text, pool in ((request.ipv4, network.pool4), (request.ipv6, network.pool6)):
         if not text:
             continue

@@ -262,12 +262,11 @@ class Networks:
     async def _make_predefined(self) -> None:
         """`bridge`, `host` and `none` always exist; `bridge` follows the settings."""
         now = time.time_ns()
-        for name, driver in (("host", "host"), ("none", "null")):
+        for number, (name, driver) in enumerate((("host", "host"), ("none", "null")), start=1):
             if self._records.find_network(name) is None:
                 spec = NetworkSpec(name=name, driver=driver)
-                self._records.save_network(
-                    Network(id=secrets.token_hex(32), spec=spec, created_ns=now)
-                )
+                network = Network(id=secrets.token_hex(32), spec=spec, created_ns=now + number)
+                self._records.save_network(network)
         known = self._records.find_network("bridge")
         default = Network(
             id=known.id if known else secrets.token_hex(32),
@@ -307,6 +306,11 @@ class Networks:
             raise OnlyOne(spec.driver)
         if self._records.find_network(spec.name):
             raise NameInUse(spec.name)
+        if not spec.enable_ipv4 and not spec.enable_ipv6:
+            raise InvalidArgument("IPv4 or IPv6 must be enabled")
+        mtu = spec.options.get("com.docker.network.driver.mtu") or "1500"
+        if not mtu.isdecimal() or not 68 <= int(mtu) <= 65535:
+            raise InvalidArgument(f"invalid value {mtu!r} for com.docker.network.driver.mtu")
 
     def _check_device(self, network: Network) -> None:
         """The name goes into the firewall's text and to the kernel; and must be free."""

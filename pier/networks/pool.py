@@ -35,7 +35,14 @@ class SandboxPool:
         self._later("refill", _REFILL_DELAY_S)
         if self._ready[with_veth]:
             return self._ready[with_veth].popleft()
-        return await asyncio.to_thread(sandbox.make, with_veth=with_veth)
+        making = asyncio.get_running_loop().run_in_executor(
+            None, lambda: sandbox.make(with_veth=with_veth)
+        )
+        try:
+            return await asyncio.shield(making)
+        except asyncio.CancelledError:
+            making.add_done_callback(self._unwanted)
+            raise
 
     def let_go(self, namespace: Namespace) -> None:
         """Have it swept away, soon."""
@@ -66,6 +73,10 @@ class SandboxPool:
         for ready in self._ready.values():  # made while we closed
             sandbox.let_go(ready)
             ready.clear()
+
+    def _unwanted(self, made: asyncio.Future[Namespace]) -> None:
+        if not made.cancelled() and made.exception() is None:
+            self.let_go(made.result())
 
     def _later(self, what: str, delay_s: float) -> None:
         if what not in self._timers and not self._closed:

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 
 from pier.errors import Failed, InvalidArgument
@@ -132,7 +133,10 @@ class HostPorts:
 
     def _addresses(self, endpoint: Endpoint, request: PortRequest) -> Sequence[str]:
         if request.host_ip:
-            return [request.host_ip]
+            try:
+                return [str(ip_address(request.host_ip))]
+            except ValueError:
+                raise InvalidPort(request.host_ip) from None
         default = endpoint.network.bind_ip
         default = self._bind_ip if default in ("", *ANY) else default
         if default not in ("", *ANY):

@@ -24,6 +24,8 @@ from pier.networks.model import Endpoint, gateway_order
 _SYSCTLS: Mapping[str, str] = {
     "net.ipv4.ip_unprivileged_port_start": "0",
     "net.ipv4.ping_group_range": "0 2147483647",
+    # An address that was another container's a moment ago is found at once.
+    "net.ipv4.conf.default.arp_notify": "1",
     # lo keeps ::1; other interfaces get IPv6 when their network has it.
     "net.ipv6.conf.default.disable_ipv6": "1",
 }
@@ -105,7 +107,8 @@ def attach(namespace: Namespace, endpoint: Endpoint, instance: str, *, hairpin: 
     if endpoint.ipv6:
         device = endpoint.interface.replace(".", "/")
         set_sysctls(namespace, {f"net.ipv6.conf.{device}.disable_ipv6": "0"})
-    namespace.inside.request(netlink.set_link(inner, up=True), *_addresses(inner, endpoint))
+    # Addresses first: with arp_notify the neighbours are told of them as the link comes up.
+    namespace.inside.request(*_addresses(inner, endpoint), netlink.set_link(inner, up=True))
 
 
 def detach(namespace: Namespace, endpoint: Endpoint) -> None:

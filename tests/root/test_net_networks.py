@@ -23,7 +23,7 @@ import dns.reversename
 import dns.rrset
 import pytest
 
-from pier.errors import Failed, Forbidden
+from pier.errors import Conflict, Failed, Forbidden, InvalidArgument, NotFound, PierError
 from pier.events import Events
 from pier.linux import netlink, netns
 from pier.linux.netlink import RouteSocket
@@ -128,7 +128,8 @@ def here() -> int:
 @contextmanager
 def server(fd: int, port: int, address: str = "0.0.0.0") -> Iterator[None]:
     """Answers every TCP connection with the client's address."""
-    listening = netns.socket_in(fd, socket.AF_INET, socket.SOCK_STREAM)
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listening = netns.socket_in(fd, family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind((address, port))
     listening.listen()
@@ -525,5 +526,89 @@ def test_names_are_served_again_after_a_restart_and_not_on_the_default_network(
             os.close(fd)
             process.kill()
             await process.wait()
+
+    on_a_host(tmp_path, body)
+
+
+def test_ipv6_is_given_where_it_is_wanted_and_only_there(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        pools = (Pool(subnet="fd00:213::/64"),)
+        await world.networks.create(NetworkSpec(name="six", enable_ipv6=True, pools=pools))
+        ports = (PortRequest(port=80, host_port="8080"), PortRequest(port=53, protocol="udp"))
+        one = await world.networks.bring_up(request(world.container(1), "six", ports=ports))
+        two = await world.networks.bring_up(request(world.container(2), "six"))
+        old = await world.networks.bring_up(request(world.container(3), "bridge"))
+        mine = one.endpoints[0]
+        assert (mine.ipv6, mine.prefix6, mine.gateway6) == ("fd00:213::2", 64, "fd00:213::1")
+        assert len(world.networks.published(one.container_id)) == 4
+        me = here()
+        with server(one.netns_fd, 80, "::"):
+            assert await reach(two.netns_fd, mine.ipv6, 80) == two.endpoints[0].ipv6
+            assert await reach(me, "fd00:213::1", 8080) != ""
+            assert await reach(me, "::1", 8080) != ""
+            assert await reach(two.netns_fd, "fd00:213::1", 8080) != ""
+        os.close(me)
+        assert await lookup(two.netns_fd, "0" * 11 + "1", "AAAA") == ["fd00:213::2"]
+        path = Path("/proc/thread-self/net/if_inet6")
+        inside = await asyncio.to_thread(netns.run_in, old.netns_fd, path.read_text)
+        assert [line.split()[-1] for line in inside.splitlines()] == ["lo"]
+
+    on_a_host(tmp_path, body)
+
+
+def test_a_device_that_is_no_bridge_is_left_alone(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        options = {"com.docker.network.bridge.name": "ptstw"}
+        with pytest.raises(Failed, match="ptstw exists already and is not a bridge"):
+            await world.networks.create(NetworkSpec(name="a", options=options))
+        assert [n.name for n in world.networks.list_()] == ["bridge", "host", "none"]
+        for name in ('x"; drop', "a b", "", "x" * 16):
+            bad = {"com.docker.network.bridge.name": name}
+            if name:
+                with pytest.raises(InvalidArgument):
+                    await world.networks.create(NetworkSpec(name="a", options=bad))
+
+    on_a_host(tmp_path, body)
+
+
+def test_networks_are_found_refused_and_pruned_in_dockers_words(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        networks = world.networks
+        made = await networks.create(NetworkSpec(name="a", labels={"x": "y"}))
+        assert networks.get(made.id) == networks.get("a") == networks.get(made.id[:20]) == made
+
+        async def create(name: str, driver: str = "bridge") -> None:
+            await networks.create(NetworkSpec(name=name, driver=driver))
+
+        refused: list[tuple[type[PierError], str, Callable[[], Awaitable[None]]]] = [
+            (NotFound, "network b not found", lambda: networks.remove("b")),
+            (Conflict, "network with name a already exists", lambda: create("a")),
+            (Forbidden, "not permitted on predefined host network", lambda: create("host")),
+            (Forbidden, "bridge is a pre-defined network", lambda: networks.remove("bridge")),
+            (Forbidden, 'only one instance of "host" network', lambda: create("h", "host")),
+            (NotFound, 'plugin "weave" not found', lambda: create("w", "weave")),
+        ]
+        for kind, words, attempt in refused:
+            with pytest.raises(kind, match=words):
+                await attempt()
+        await create("used")
+        await networks.bring_up(request(world.container(1), "used"))
+        assert await networks.prune(lambda network: network.name != "zzz") == ["a"]
+        assert [n.name for n in networks.list_()] == ["bridge", "host", "none", "used"]
+
+    on_a_host(tmp_path, body)
+
+
+def test_a_start_that_is_cancelled_or_fails_leaves_nothing(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        id_ = world.container(1)
+        for delay_s in (0.0, 0.0005, 0.001, 0.0015, 0.002, 0.003):
+            ports = (PortRequest(port=80, host_port="8080"),)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay_s):
+                    await world.networks.bring_up(request(id_, "bridge", ports=ports))
+            await world.networks.take_down(id_)
+            assert world.networks.endpoints(id_) == []
+        await world.networks.bring_up(request(id_, "bridge", ports=ports))
 
     on_a_host(tmp_path, body)
