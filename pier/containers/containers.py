@@ -3,15 +3,18 @@
 Longer stories have modules of their own; what is here finds the container and tells them.
 """
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pier.containers import top
 from pier.containers.attach import Attachment, parse_detach_keys
+from pier.containers.commit import Committer
 from pier.containers.connections import Connections
 from pier.containers.creation import Creation
 from pier.containers.files import Files
+from pier.containers.inputs import Inputs
 from pier.containers.lifecycle import Lifecycle
 from pier.containers.logs import Logs
 from pier.containers.model import Container
@@ -24,14 +27,14 @@ from pier.containers.requests import (
     TopRows,
     WaitResult,
 )
-from pier.containers.snapshotting import Committer
 from pier.containers.state import State
-from pier.containers.statistics import Statistics
+from pier.containers.stats import read_stats
 from pier.containers.store import checked_name
 from pier.containers.update import Updater
 from pier.containers.waiting import Condition, Waiter, parse_condition
 from pier.errors import Conflict, PierError
 from pier.linux.mount import Overlay
+from pier.linux.trees import tree_size
 from pier.runtime.orders import AttachOptions
 
 
@@ -57,13 +60,13 @@ class Containers:
         files: Files,
         committer: Committer,
         logs: Logs,
-        statistics: Statistics,
+        inputs: Inputs,
     ) -> None:
         self._parts = parts
         self._lifecycle = lifecycle
         self._connections = connections
         self._logs = logs
-        self._statistics = statistics
+        self._inputs = inputs
         self.create = creation.create
         self.start = lifecycle.start
         self.restart = lifecycle.restart
@@ -95,11 +98,12 @@ class Containers:
         container = self._parts.store.find(container_id)
         return None if container is None else self._parts.overlay(container)
 
-    def usage(self, container_id: str) -> tuple[int, int]:
-        """Bytes in the writable layer, and with the image's. May count files: not on the loop."""
+    async def usage(self, container_id: str) -> tuple[int, int]:
+        """Bytes in the writable layer, and with the image's. Counts files, in a thread."""
         container = self._parts.store.get(container_id)
         image = self._parts.images.find(container.image_id)
-        own = self._parts.snapshotter.usage(snapshot_key(container.id))
+        directory = self._parts.snapshotter.directory(snapshot_key(container.id))
+        own = await asyncio.to_thread(tree_size, directory)
         return own, own + (image.size if image else 0)
 
     def wait(self, name: str, condition: str) -> Waiter:
@@ -176,7 +180,12 @@ class Containers:
         container = self._parts.store.get(name)
         if container.state not in (State.RUNNING, State.PAUSED):
             return None
-        return await self._statistics.sample(container)
+        return await asyncio.to_thread(
+            read_stats,
+            self._inputs.cgroups_path(container),
+            container.status.pid,
+            networks=container.spec.host.network_mode != "host",
+        )
 
     async def prune(
         self, *, until_ns: int, labels: Sequence[str], not_labels: Sequence[str]
@@ -188,7 +197,7 @@ class Containers:
             if not _prunable(container, until_ns, labels, not_labels):
                 continue
             try:
-                size = self.usage(container.id)[0]
+                size = (await self.usage(container.id))[0]
                 await self._lifecycle.remove(container.id, volumes=False, force=False)
             except PierError:
                 continue  # somebody started or removed it meanwhile

@@ -24,6 +24,8 @@ _CPU_LIST = re.compile(r"[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*")
 _LONGEST_LIST = 4_096
 
 OciObject = dict[str, object]
+_PID_MAX_LIMIT = 4 * 1024 * 1024
+"""The kernel's own (include/linux/threads.h): the most that pids.max takes as a number."""
 
 
 class DeviceNumber(NamedTuple):
@@ -311,9 +313,10 @@ def _memory_to_oci(asked: Resources) -> OciObject:
 
 
 def _pids_to_oci(asked: Resources) -> OciObject:
+    """Zero and less is no limit; crun 1.8 knows no word for that, but a limit nobody can reach."""
     if asked.pids_limit is None:
         return {}
-    return {"limit": asked.pids_limit if asked.pids_limit > 0 else UNLIMITED}
+    return {"limit": asked.pids_limit if asked.pids_limit > 0 else _PID_MAX_LIMIT}
 
 
 def _blkio_to_oci(asked: Resources, devices: Mapping[str, DeviceNumber]) -> OciObject:

@@ -17,19 +17,17 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from aiohttp import web
 from typing_extensions import override
 
 from pier.api.app import create_app
+from pier.api.listen import Endpoint, Listener
 from pier.daemon import flags, listeners, systemd
-from pier.engine import Engine
+from pier.engine.engine import Engine
 from pier.errors import PierError
 from pier.settings import InvalidSettings, Settings, load
 
 log = logging.getLogger("pier.daemon")
 
-GOODBYE_S = 1.0
-"""How long open requests (logs -f, events) may take to end when the daemon stops."""
 _LEVELS = {"warn": "WARNING", "fatal": "CRITICAL"}
 
 
@@ -64,13 +62,10 @@ async def _serve(settings: Settings, arguments: flags.Arguments) -> None:
     _on_signals(stop)
     async with Engine.open(settings) as engine:
         opened = listeners.open_listeners(settings)
-        runner = web.AppRunner(
-            create_app(engine), handle_signals=False, access_log=None, shutdown_timeout=GOODBYE_S
-        )
+        http = Listener(create_app(engine))
         try:
-            await runner.setup()
+            await http.open([Endpoint(listener.sock, listener.tls) for listener in opened])
             for listener in opened:
-                await web.SockSite(runner, listener.sock, ssl_context=listener.tls).start()
                 log.info("API listens on %s", listener.address)
             _on_reload(engine, arguments)
             systemd.notify("READY=1")
@@ -78,7 +73,7 @@ async def _serve(settings: Settings, arguments: flags.Arguments) -> None:
             log.info("stopping; containers go on")
             systemd.notify("STOPPING=1")
         finally:
-            await runner.cleanup()
+            await http.close()
             listeners.close(opened)
 
 

@@ -10,16 +10,19 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pier.containers.commit import Committer
 from pier.containers.connections import Connections
 from pier.containers.containers import Containers
 from pier.containers.creation import Creation
 from pier.containers.exec import Execs
 from pier.containers.facts import HostFacts
+from pier.containers.files import Files
 from pier.containers.health import OUTPUT_LIMIT, Prober
 from pier.containers.host import read_host_facts
 from pier.containers.inputs import Inputs
 from pier.containers.lifecycle import Lifecycle
 from pier.containers.live import LiveContainers
+from pier.containers.logs import Logs
 from pier.containers.model import Container
 from pier.containers.parts import Defaults, Parts
 from pier.containers.placement import Placement
@@ -171,12 +174,17 @@ def _containers(parts: Parts, facts: HostFacts) -> tuple[Containers, Execs, Rest
 
     steps = all_steps(parts, inputs, placement)
     supervisor = Supervisor(parts, steps, Prober(parts, probe), remover)
+    lifecycle = Lifecycle(parts, supervisor, remover)
     containers = Containers(
         parts,
         creation=Creation(parts, facts, placement),
-        lifecycle=Lifecycle(parts, supervisor, remover),
+        lifecycle=lifecycle,
         connections=Connections(parts),
         updater=Updater(parts, facts),
+        files=Files(parts),
+        committer=Committer(parts, lifecycle),
+        logs=Logs(parts),
+        inputs=inputs,
     )
     return containers, execs, Restorer(parts, supervisor, remover)
 

@@ -50,6 +50,8 @@ class EngineFacts:
     security_options: tuple[str, ...]
     runtimes: tuple[RuntimeFacts, ...]
     default_runtime: str
+    default_ipc_mode: str
+    default_cgroupns_mode: str
     log_driver: str
     init_binary: str
     labels: tuple[str, ...]
@@ -97,6 +99,8 @@ def engine_facts(
             for info in runtimes.list_()
         ),
         default_runtime=default_runtime,
+        default_ipc_mode=settings.default_ipc_mode,
+        default_cgroupns_mode=settings.default_cgroupns_mode,
         log_driver=settings.log_driver,
         init_binary=settings.init_path,
         labels=tuple(settings.labels),

@@ -114,7 +114,7 @@ def test_limits_are_written_as_oci() -> None:
     assert resources_to_oci(asked, numbers) == {
         "cpu": {"shares": 512, "period": 100_000, "quota": 150_000, "cpus": "0"},
         "memory": {"limit": 8 * MIB, "swap": -1, "swappiness": 0, "disableOOMKiller": True},
-        "pids": {"limit": -1},
+        "pids": {"limit": 4194304},
         "blockIO": {
             "weight": 10,
             "weightDevice": [{"major": 8, "minor": 0, "weight": 100}],
