@@ -117,6 +117,12 @@ class Client:
             headers |= more
         return self.request("POST", path, query, data, headers)
 
+    def sibling(self) -> Client:
+        """Return another client of this daemon, for use in another thread."""
+        twin = Client(self.endpoint, self._headers)
+        twin._version = self.version
+        return twin
+
     def dial(self) -> Connection:
         """Return a fresh connection, as `system dial-stdio` wants one."""
         tls = self.endpoint.tls

@@ -139,3 +139,14 @@ def format_rfc3339(seconds: int, nanoseconds: int | None = None) -> str:
     zone = moment.strftime("%z")
     shown = "Z" if zone == "+0000" else f"{zone[:3]}:{zone[3:]}"
     return moment.strftime("%Y-%m-%dT%H:%M:%S") + fraction + shown
+
+
+def go_time_of(text: str) -> str:
+    """Return an RFC 3339 timestamp in the form Go prints a time.Time, with its fraction."""
+    if not text or text.startswith("0001-01-01"):
+        return "0001-01-01 00:00:00 +0000 UTC"
+    zone = _ZONE.search(text)
+    offset = "+0000 UTC"
+    if zone and zone[1] != "Z":
+        offset = f"{zone[1].replace(':', '')} {zone[1].replace(':', '')}"
+    return f"{text[:10]} {text[11 : zone.start() if zone else None]} {offset}"

@@ -49,6 +49,8 @@ class View:
 
     def Label(self, name: str) -> object:  # noqa: N802 - a method of Docker's templates
         """`{{.Label "x"}}`: engines call methods, not attributes that happen to be functions."""
+        if "Label" not in self._fields:
+            raise AttributeError("Label")
         labels = self._fields["Label"].value(self._row)
         return labels.get(name, "") if isinstance(labels, dict) else ""
 

@@ -18,7 +18,7 @@ class Name:
         self.tag = tail if has_tag else ""
         rest = head if has_tag else rest
         first, slash, path = rest.partition("/")
-        if slash and (any(mark in first for mark in ".:") or first == "localhost" or first != first.lower()):
+        if slash and (set(".:") & set(first) or first == "localhost" or first != first.lower()):
             self.domain, self.path = first, path
         else:
             self.domain, self.path = HUB, rest
@@ -26,10 +26,13 @@ class Name:
             self.domain = HUB
         if self.domain == HUB:
             self.path = self.path.removeprefix("library/")
-        if not self.path or self.path != self.path.lower():
-            reason = "repository name must be lowercase" if self.path else "reference format"
-            text = f"repository name ({self.path}) must be lowercase" if self.path else reason
-            raise ValueError(f"invalid reference format: {text}" if self.path else "invalid reference format")
+        if not self.path:
+            raise ValueError("invalid reference format")
+        if self.path != self.path.lower():
+            path = self.full.partition("/")[2]
+            raise ValueError(
+                f"invalid reference format: repository name ({path}) must be lowercase"
+            )
 
     @property
     def short(self) -> str:

@@ -23,7 +23,21 @@ def _to_json(value: object) -> str:
         from pier.cli.output import json_line
 
         return json_line(to_json())
-    return format_json(value)
+    return format_json(sorted_maps(value))
+
+
+def sorted_maps(value: object) -> object:
+    """Return JSON with the maps that are Go maps sorted; those that are structs keep their order.
+
+    The API writes a struct's fields with a capital letter; a map's keys are names of the user.
+    """
+    if isinstance(value, list):
+        return [sorted_maps(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    struct = all(key[:1].isupper() for key in value)
+    keys = value if struct else sorted(value)
+    return {key: sorted_maps(value[key]) for key in keys}
 
 
 def _pad(text: str, before: int, after: int) -> str:

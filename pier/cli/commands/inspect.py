@@ -39,9 +39,8 @@ def show_objects(names: list[str], form: str, find: Find) -> int:
                 raise
             problems.append(fault.text)
     if form in ("", "json"):
-        shown = found if form == "" else None
-        text = format_json(shown, indent=4) + "\n" if shown is not None else _lines(found)
-        sys.stdout.write("[]\n" if not found else text)
+        indent = 4 if form == "" else None
+        sys.stdout.write((format_json(found, indent=indent) if found else "[]") + "\n")
     else:
         from pier.cli.templates import render_object
 
@@ -51,10 +50,6 @@ def show_objects(names: list[str], form: str, find: Find) -> int:
     for problem in problems:
         err(problem)
     return int(bool(problems))
-
-
-def _lines(found: list[Any]) -> str:
-    return "".join(format_json(item) + "\n" for item in found)
 
 
 def _container(client: Client, name: str, options: Options) -> Any:  # Any: JSON
@@ -84,9 +79,10 @@ def inspect(session: Session, options: Options, names: list[str]) -> int:
     if kind in _ELSEWHERE:
         raise Fault(f"'{kind}' objects are not supported by Pier")
     if kind and kind not in _KINDS:
-        raise Fault(f'unknown type: "{kind}"')
+        known = ", ".join(f'"{name}"' for name in sorted(_KINDS + _ELSEWHERE))
+        raise Fault(f'unknown type: "{kind}": must be one of {known}')
     if "type" in options.given and not kind:
-        raise Fault("type is empty: must be one of " + ", ".join(_KINDS))
+        raise Fault("type is empty: must be one of " + ", ".join(sorted(_KINDS + _ELSEWHERE)))
     if kind:
         return show_objects(
             names, options.text("format"), lambda name: _get(client, kind, name, options)
@@ -103,7 +99,7 @@ def _find_any(client: Client, name: str, options: Options) -> Any:  # Any: JSON
         except ApiFault as fault:
             if fault.status != _NOT_FOUND:
                 raise
-    raise Fault(f"error: no such object: {name}")
+    raise Fault(f"Error: No such object: {name}")
 
 
 def _inspect_kind(kind: str) -> Callable[[Session, Options, list[str]], int]:

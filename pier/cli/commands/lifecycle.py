@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from pier.cli.session import Session
 
 
+_NOT_FOUND = 404
+
+
 def _path(name: str, action: str) -> str:
     return f"/containers/{quote(name)}/{action}"
 
@@ -71,13 +74,12 @@ def remove(session: Session, options: Options, names: list[str]) -> int:
         name = name.strip("/")
         if not name:
             raise Fault("container name cannot be empty")
-        try:
-            session.client.delete(f"/containers/{quote(name)}", query)
-        except Fault as fault:
-            if not (options.on("force") and getattr(fault, "status", 0) == 404):
-                raise
+        session.client.delete(f"/containers/{quote(name)}", query)
 
-    return for_each(names, remove_one)
+    def gone(fault: Fault) -> bool:
+        return options.on("force") and getattr(fault, "status", 0) == _NOT_FOUND
+
+    return for_each(names, remove_one, forgive=gone)
 
 
 def rename(session: Session, _options: Options, names: list[str]) -> None:

@@ -45,7 +45,7 @@ def port(session: Session, _options: Options, arguments: list[str]) -> None:
     inside, _, protocol = wanted[0].partition("/")
     places = ports.get(f"{inside}/{protocol or 'tcp'}")
     if not places:
-        raise Fault(f"no public port '{wanted[0]}' published for {name}")
+        raise Fault(f"Error: No public port '{wanted[0]}' published for {name}")
     for place in places:
         out(_place(place))
 

@@ -23,7 +23,7 @@ MOUNT_WIDTH = 15
 DEFAULT = ("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names")
 
 
-def _fields(now_s: float, *, trunc: bool) -> dict[str, Field]:
+def container_fields(now_s: float, *, trunc: bool) -> dict[str, Field]:
     """Return the columns; `trunc` shortens what would make the lines long."""
 
     def identity(row: Row) -> str:
@@ -129,7 +129,7 @@ def list_containers(session: Session, options: Options, _arguments: list[str]) -
     if not form and not options.on("quiet"):
         form = session.settings.text("psFormat")
     rows = session.client.get("/containers/json", _query(options, form)) or []
-    fields = _fields(time.time(), trunc=not options.on("no-trunc"))
+    fields = container_fields(time.time(), trunc=not options.on("no-trunc"))
     if options.on("quiet") and form in ("", "table"):
         quiet(rows, fields["ID"])
         return

@@ -21,12 +21,19 @@ def start(session: Session, options: Options, names: list[str]) -> int:
             raise Fault("you cannot start and attach multiple containers at once")
         return _start_attached(session, options, names[0])
     query = {"detachKeys": options.text("detach-keys") or None}
-    failed = for_each(
-        names, lambda name: session.client.post(f"/containers/{quote(name)}/start", query)
-    )
-    if failed and len(names) == 1:
-        raise Fault(f"failed to start containers: {names[0]}")
-    return failed
+    failed: list[str] = []
+
+    def start_one(name: str) -> None:
+        try:
+            session.client.post(f"/containers/{quote(name)}/start", query)
+        except Fault:
+            failed.append(name)
+            raise
+
+    for_each(names, start_one)
+    if failed:
+        raise Fault(f"Error: failed to start containers: {', '.join(failed)}")
+    return 0
 
 
 def _start_attached(session: Session, options: Options, name: str) -> int:
