@@ -84,7 +84,7 @@ def parse_moment(text: str, now_ns: int) -> str:
     if text in ("", "0"):
         return text
     try:
-        return _format_epoch(now_ns - parse_duration(text))
+        return str((now_ns - parse_duration(text)) // 1_000_000_000)
     except ValueError:
         pass
     if _EPOCH.match(text):
@@ -107,10 +107,6 @@ def _zone(text: str) -> timezone:
         return UTC
     offset = timedelta(hours=int(text[1:3]), minutes=int(text[4:6]))
     return timezone(-offset if text[0] == "-" else offset)
-
-
-def _format_epoch(moment_ns: int) -> str:
-    return f"{moment_ns // 1_000_000_000}.{moment_ns % 1_000_000_000:09d}"
 
 
 def parse_stamp(text: str) -> float:

@@ -50,7 +50,7 @@ def overview(flags: Sequence[Flag]) -> str:
 
 def _top(names: Iterable[str]) -> list[tuple[str, str]]:
     commands = [(name, find_top_command(name)) for name in names]
-    return [(name, command.about) for name, command in commands if command]
+    return [(name, command.about.partition("\n")[0]) for name, command in commands if command]
 
 
 def group_help(group: str) -> str:
@@ -58,7 +58,7 @@ def group_help(group: str) -> str:
     for verb in sorted(GROUPS[group]):
         command = find_group_command(group, verb)
         if command and (group, verb) not in HIDDEN:
-            rows.append((verb, command.about))
+            rows.append((verb, command.about.partition("\n")[0]))
     parts = [
         f"Usage:  pier {group} COMMAND",
         "",

@@ -7,6 +7,8 @@ tests/unit/test_cli_templates.py.
 
 from __future__ import annotations
 
+import re
+
 from pier.cli.faults import Fault
 from pier.cli.jsonlite import format_json
 
@@ -99,9 +101,35 @@ def _render(
             missing_key="error",
         )
     except gotpl.TemplateSyntaxError as error:
-        raise Fault(f"{failed.parsing}: template: {error}", failed.code) from error
+        raise Fault(f"{failed.parsing}: {_syntax(str(error))}", failed.code) from error
     except gotpl.TemplateError as error:
-        raise Fault(f"{failed.executing}: {error}", 1) from error
+        raise Fault(f"{failed.executing}: {_execution(str(error), template)}") from error
+
+
+def _syntax(text: str) -> str:
+    """Return the engine's `template:1:9: function 'x' not defined` as Go says it."""
+    match = re.match(r"(?:template)?:?(\d+):\d+: (.*)", text, re.DOTALL)
+    if not match:
+        return f"template: {text}"
+    return f"template: :{match[1]}: {match[2]}".replace("'", '"')
+
+
+def _execution(text: str, template: str) -> str:
+    """Return the engine's message with the place it names, `at <.Foo>`, as Go has it."""
+    match = re.search(r':(\d+):(\d+): executing "[^"]*"(?: at <[^>]*>)?: (.*)', text, re.DOTALL)
+    if not match:
+        return text
+    line, column = int(match[1]), int(match[2]) - 1
+    lines = template.split("\n")
+    rest = lines[line - 1][column:] if line <= len(lines) else ""
+    place = re.match(r"[^\s}|)]*", rest)
+    reason = match[3]
+    missing = re.match(r"missing key or attribute '(.*)'", reason)
+    if missing:
+        column = column - 1 if rest and not rest.startswith(".") else column
+        reason = f'map has no entry for key "{missing[1]}"'
+    at = f"<.{missing[1]}>" if missing else f"<{place[0] if place else ''}>"
+    return f'template: :{line}:{column}: executing "" at {at}: {reason}'
 
 
 class Failed:

@@ -46,11 +46,18 @@ def _line(form: str) -> Callable[[Event], str]:
     if not form:
         return format_event
     if form == "json":
-        return format_json
+        return lambda event: format_json(_sorted(event))
     from pier.cli.templates import render
 
     template = form.replace("\\t", "\t").replace("\\n", "\n")
     return lambda event: render(template, _with_shortcuts(event))
+
+
+def _sorted(event: Event) -> Event:
+    """Return the event with its attributes in the order in which Go writes a map."""
+    actor = event.get("Actor") or {}
+    attributes = actor.get("Attributes") or {}
+    return event | {"Actor": actor | {"Attributes": dict(sorted(attributes.items()))}}
 
 
 def _with_shortcuts(event: Event) -> Event:

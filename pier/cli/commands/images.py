@@ -30,8 +30,11 @@ def _named(image: Image, repository: str, tag: str, digest: str) -> Row:
     return image | {"Repository": repository, "Tag": tag, "Digest": digest}
 
 
-def image_rows(images: list[Image], *, digests: bool) -> Iterator[Row]:
-    """Yield a row for each tag (and digest, if wanted), and one for what has no name."""
+def image_rows(images: list[Image], *, digests: bool, listed: bool = False) -> Iterator[Row]:
+    """Yield a row for each tag, and one for what has no name.
+
+    `digests` adds digests to the tags; `listed` gives what has only digests a row for each.
+    """
     for image in images:
         tags = [name for name in image.get("RepoTags") or () if name != "<none>:<none>"]
         known = [name for name in image.get("RepoDigests") or () if name != "<none>@<none>"]
@@ -49,7 +52,7 @@ def image_rows(images: list[Image], *, digests: bool) -> Iterator[Row]:
                 yield _named(image, parsed.short, parsed.tag, digest)
         for repository, found in by_repository.items():
             if repository not in tagged:
-                for digest in found if digests else [""]:
+                for digest in found if listed else [""]:
                     yield _named(image, repository, NONE, digest)
 
 
@@ -100,7 +103,7 @@ def list_images(session: Session, options: Options, arguments: list[str]) -> Non
     images = session.client.get("/images/json", query) or []
     fields = image_fields(time.time(), trunc=not options.on("no-trunc"))
     digests = options.on("digests") or "{{.Digest}}" in form
-    rows = list(image_rows(images, digests=digests))
+    rows = list(image_rows(images, digests=digests, listed=options.on("digests")))
     if options.on("quiet") and form in ("", "table"):
         quiet(rows, fields["ID"])
         return

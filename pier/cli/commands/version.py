@@ -108,10 +108,21 @@ def _details(component: Version) -> dict[str, str]:
     if details.get("GitCommit"):
         shown["Git commit"] = details["GitCommit"]
     if details.get("BuildTime"):
-        shown["Built"] = details["BuildTime"]
+        shown["Built"] = _build_time(details["BuildTime"])
     shown["OS/Arch"] = f"{details.get('Os', '')}/{details.get('Arch', '')}"
     shown["Experimental"] = str(details.get("Experimental", "false")).lower()
     return shown
+
+
+def _build_time(text: str) -> str:
+    """Return an RFC 3339 timestamp as C's asctime writes it; anything else as it is."""
+    from datetime import datetime
+
+    try:
+        moment = datetime.fromisoformat(text[:19])
+    except ValueError:
+        return text
+    return moment.strftime("%a %b %e %H:%M:%S %Y")
 
 
 COMMANDS = {

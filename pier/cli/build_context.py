@@ -1,0 +1,124 @@
+"""What `build` sends: a directory without what .dockerignore names, a tar archive, a Dockerfile.
+
+Docker build reference, "Build context".
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+
+from pier.cli.faults import Fault
+from pier.cli.ignore_file import Ignored, parse_ignore_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+_MAGIC = (b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
+HEAD = 512
+URLS = ("http://", "https://", "git://", "git@", "github.com/")
+
+
+class Context:
+    """A context ready to send: its bytes, and where its Dockerfile is inside."""
+
+    __slots__ = ("chunks", "dockerfile", "remote")
+
+    def __init__(self, chunks: Iterator[bytes] | None, dockerfile: str, remote: str = "") -> None:
+        self.chunks = chunks
+        self.dockerfile = dockerfile
+        self.remote = remote
+
+
+def open_context(path: str, dockerfile: str, stdin: BinaryIO) -> Context:
+    """Return the context that `build PATH|URL|-` and `-f` name."""
+    if path == "-":
+        if dockerfile == "-":
+            raise Fault("invalid argument: can't use stdin for both build context and dockerfile")
+        return _from_stdin(stdin, dockerfile)
+    if path.startswith(URLS) or path.endswith(".git"):
+        return Context(None, dockerfile, remote=path)
+    if not os.path.isdir(path):
+        if not os.path.exists(path):
+            raise Fault(f'unable to prepare context: path "{path}" not found')
+        raise Fault(f"unable to prepare context: context must be a directory: {os.path.abspath(path)}")
+    return _from_directory(os.path.realpath(path), dockerfile, stdin)
+
+
+def _from_stdin(stdin: BinaryIO, dockerfile: str) -> Context:
+    """Take a tar archive, compressed or not, or a Dockerfile alone."""
+    head = stdin.read(HEAD)
+    if head.startswith(_MAGIC) or head[257:262] == b"ustar":
+        return Context(_with_head(head, stdin), dockerfile)
+    if dockerfile:
+        raise Fault("ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles")
+    content = head + stdin.read()
+    if not content:
+        raise Fault("unable to prepare context: failed to peek context header from STDIN: EOF")
+    return Context(_single_file("Dockerfile", content), "Dockerfile")
+
+
+def _with_head(head: bytes, stdin: BinaryIO) -> Iterator[bytes]:
+    yield head
+    while chunk := stdin.read(256 * 1024):
+        yield chunk
+
+
+def _single_file(name: str, content: bytes) -> Iterator[bytes]:
+    from pier.cli.tar_stream import END, TarStream
+
+    yield from TarStream(owner=0).data(name, content)
+    yield END
+
+
+def _from_directory(root: str, dockerfile: str, stdin: BinaryIO) -> Context:
+    if dockerfile == "-":
+        return _with_extra(root, stdin.read())
+    path = os.path.join(root, "Dockerfile") if not dockerfile else os.path.abspath(dockerfile)
+    if dockerfile and not os.path.exists(path):
+        # Docker also looks for -f below the context.
+        path = os.path.join(root, dockerfile)
+    if not os.path.exists(path):
+        wrong = f"unable to evaluate symlinks in Dockerfile path: lstat {path}"
+        raise Fault(f"unable to prepare context: {wrong}: no such file or directory")
+    real = os.path.realpath(path)
+    if not real.startswith(root.rstrip("/") + "/"):
+        with open(real, "rb") as file:
+            return _with_extra(root, file.read())
+    inside = os.path.relpath(real, root)
+    return Context(_directory(root, inside, {}), inside)
+
+
+def _with_extra(root: str, content: bytes) -> Context:
+    """Send a Dockerfile from elsewhere under a name that nothing in the context has."""
+    name = f".dockerfile.{secrets.token_hex(10)}"
+    return Context(_directory(root, name, {name: content}), name)
+
+
+def _directory(root: str, dockerfile: str, extra: dict[str, bytes]) -> Iterator[bytes]:
+    from pier.cli.tar_stream import END, TarStream
+
+    stream, ignored = TarStream(owner=0), read_ignored(root, dockerfile)
+    keep = (dockerfile, ".dockerignore")
+    yield from stream.tree(
+        root,
+        "",
+        ignored=lambda path: path not in keep and ignored(path),
+        prune=lambda path: ignored.whole_directory(path) and not dockerfile.startswith(path + "/"),
+    )
+    for name, content in extra.items():
+        yield from stream.data(name, content)
+    yield END
+
+
+def read_ignored(root: str, dockerfile: str) -> Ignored:
+    """Read `<Dockerfile>.dockerignore`, or else `.dockerignore`."""
+    for path in (f"{root}/{dockerfile}.dockerignore", f"{root}/.dockerignore"):
+        try:
+            with open(path, encoding="utf-8", errors="surrogateescape") as file:
+                return Ignored(parse_ignore_file(file.read()))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+    return Ignored([])

@@ -1,0 +1,112 @@
+"""`.dockerignore`: which files of a context stay at home. Pure.
+
+Docker build reference, ".dockerignore file". Patterns are matched in order and the last one that
+matches decides; a path is also matched by a pattern that matches one of its directories.
+"""
+
+from __future__ import annotations
+
+import re
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Pattern:
+    __slots__ = ("exception", "regex", "text")
+
+    def __init__(self, text: str, *, exception: bool) -> None:
+        self.text = text
+        self.exception = exception
+        self.regex = re.compile(_to_regex(text), re.DOTALL)
+
+
+def parse_ignore_file(text: str) -> list[Pattern]:
+    """Return the patterns of a .dockerignore."""
+    patterns = []
+    for line in text.removeprefix("\ufeff").splitlines():
+        line = line.strip() if not line.startswith("#") else ""  # noqa: PLW2901 - its essence
+        exception = line.startswith("!")
+        cleaned = _clean(line[1:].strip() if exception else line)
+        if cleaned:
+            patterns.append(Pattern(cleaned, exception=exception))
+    return patterns
+
+
+def _clean(pattern: str) -> str:
+    """Return `pattern` without leading slashes, `.` and `x/..`, as Go's path.Clean does."""
+    if not pattern:
+        return ""
+    parts: list[str] = []
+    for part in pattern.split("/"):
+        if part in ("", "."):
+            continue
+        if part == ".." and parts and parts[-1] != "..":
+            parts.pop()
+        elif part != "..":
+            parts.append(part)
+    return "/".join(parts) or "."
+
+
+def _to_regex(pattern: str) -> str:
+    """`**/` is any number of directories, `*` and `?` stay within a name."""
+    regex, position = "", 0
+    while position < len(pattern):
+        character = pattern[position]
+        if pattern.startswith("**/", position):
+            regex += "(?:.*/)?"
+            position += 3
+            continue
+        if pattern.startswith("**", position):
+            regex += ".*"
+            position += 2
+            continue
+        if character == "[":
+            end = pattern.find("]", position + 2)
+            if end > 0:
+                regex += _character_class(pattern[position + 1 : end])
+                position = end + 1
+                continue
+        if character == "\\" and position + 1 < len(pattern):
+            position += 1
+            regex += re.escape(pattern[position])
+        else:
+            regex += {"*": "[^/]*", "?": "[^/]"}.get(character, re.escape(character))
+        position += 1
+    return regex
+
+
+def _character_class(inside: str) -> str:
+    negated = inside.startswith("^")
+    body = inside[1:] if negated else inside
+    return f"[{'^' if negated else ''}{body.replace(chr(92), chr(92) * 2).replace('[', chr(92) + '[')}]"
+
+
+class Ignored:
+    """Answers whether a path is left out."""
+
+    def __init__(self, patterns: Iterable[Pattern]) -> None:
+        self._patterns = list(patterns)
+
+    def __call__(self, path: str) -> bool:
+        parents = [path[:end] for end, character in enumerate(path) if character == "/"]
+        ignored = False
+        for pattern in self._patterns:
+            if pattern.exception != ignored:
+                continue
+            if any(pattern.regex.fullmatch(name) for name in (path, *parents)):
+                ignored = not pattern.exception
+        return ignored
+
+    def whole_directory(self, path: str) -> bool:
+        """Whether nothing below an ignored directory can be wanted after all."""
+        prefix = path + "/"
+        return not any(
+            pattern.exception
+            and (
+                pattern.text.startswith(prefix)
+                or any(mark in pattern.text for mark in "*?[")
+            )
+            for pattern in self._patterns
+        )
