@@ -54,15 +54,3 @@ def registry_auth(headers: Mapping[str, str]) -> RegistryAuth | None:
         return None
     known = auth.username or auth.identity_token or auth.registry_token
     return auth if known else None
-
-
-def registry_auths(headers: Mapping[str, str]) -> Mapping[str, RegistryAuth]:
-    """X-Registry-Config: credentials by registry, for a build."""
-    data = _decoded(headers.get("X-Registry-Config", ""))
-    if not data:
-        return {}
-    try:
-        configs = decode_body(data, dict[str, AuthConfig])
-    except InvalidArgument:
-        return {}
-    return {host: to_auth(config) for host, config in configs.items()}

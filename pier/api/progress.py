@@ -9,15 +9,15 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from pier.api import answers
-from pier.api.requests import ProgressEvent
-from pier.api.schema.progress import message_json
+from pier.api.schema.progress import ProgressStep, message_json
 from pier.errors import PierError
+from pier.images.transfer import Step
 
 _SEPARATOR = b"\r\n"
 
 
 async def send_progress(
-    request: web.Request, steps: AsyncIterator[ProgressEvent], *, quiet: bool = False
+    request: web.Request, steps: AsyncIterator[ProgressStep], *, quiet: bool = False
 ) -> web.StreamResponse:
     """Stream `steps`; `quiet` leaves out what is for people only. Stopped if the client leaves."""
     async with answers.while_connected(request), answers.closing(steps):
@@ -30,10 +30,10 @@ async def send_progress(
                     if not quiet or step.stream or step.error or step.aux:
                         await _send(response, step)
             except PierError as error:
-                await _send(response, ProgressEvent(error=str(error)))
+                await _send(response, Step(error=str(error)))
         await response.write_eof()
     return response
 
 
-async def _send(response: web.StreamResponse, step: ProgressEvent) -> None:
+async def _send(response: web.StreamResponse, step: ProgressStep) -> None:
     await response.write(answers.encode(message_json(step)) + _SEPARATOR)

@@ -1,27 +1,9 @@
-"""Values between the API and the engine that belong to no part below: builds, pulls, facts.
+"""Values between the API and the engine that belong to no part below: credentials, facts.
 
 They know nothing of Docker's JSON. What is asked of containers is in `pier.containers.requests`.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProgressEvent:
-    """One step of a pull, push, load or build, on its way to the client.
-
-    `error` ends the operation. `aux` is a mapping for machines: {"ID": ...}, {"Tag": ...}.
-    """
-
-    stream: str = ""
-    status: str = ""
-    id: str = ""
-    current: int = 0
-    total: int = 0
-    error: str = ""
-    error_code: int = 0
-    aux: Mapping[str, object] | None = None
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,40 +13,6 @@ class RegistryAuth:
     server: str = ""
     identity_token: str = ""
     registry_token: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildRequest:
-    """What `POST /build` asks, apart from the context. None as a build argument: from nowhere."""
-
-    tags: tuple[str, ...] = ()
-    dockerfile: str = "Dockerfile"
-    remote: str = ""
-    target: str = ""
-    platform: str = ""
-    build_args: Mapping[str, str | None] = field(default_factory=dict)
-    labels: Mapping[str, str] = field(default_factory=dict)
-    cache_from: tuple[str, ...] = ()
-    extra_hosts: tuple[str, ...] = ()
-    network_mode: str = ""
-    no_cache: bool = False
-    pull: bool = False
-    quiet: bool = False
-    remove: bool = True
-    force_remove: bool = False
-    squash: bool = False
-    shm_size: int = 0
-    memory: int = 0
-    memory_swap: int = 0
-    cpu_shares: int = 0
-    cpu_period_us: int = 0
-    cpu_quota_us: int = 0
-    cpuset_cpus: str = ""
-    cpuset_mems: str = ""
-    cgroup_parent: str = ""
-    security_opt: tuple[str, ...] = ()
-    auths: Mapping[str, RegistryAuth] = field(default_factory=dict)
-    """By registry host."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,9 +52,6 @@ class EngineFacts:
     security_options: tuple[str, ...] = ("name=seccomp,profile=builtin",)
     runtimes: tuple[RuntimeFacts, ...] = ()
     default_runtime: str = "runc"
-    default_ipc_mode: str = "private"
-    default_cgroupns_mode: str = ""
-    """"": host with cgroup v1, private with v2."""
     log_driver: str = "json-file"
     init_binary: str = ""
     labels: tuple[str, ...] = ()

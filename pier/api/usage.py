@@ -15,6 +15,7 @@ from pier.api.schema.volumes import UsageJson as VolumeUsage
 from pier.api.schema.words import rfc3339
 from pier.api.views import Views, sizes
 from pier.api.volumes import to_json, used_volumes
+from pier.build.cache_store import CacheRecord
 from pier.images.model import Image
 
 _FIELDS = {"image": "Images", "container": "Containers", "volume": "Volumes"}
@@ -126,19 +127,20 @@ async def _volumes(call: Call) -> Part:
 
 async def _build_cache(call: Call) -> Part:
     builder = getattr(call.engine, "builder", None)
-    steps = () if builder is None else await settled(builder.list_cache())
+    records: Sequence[CacheRecord] = () if builder is None else builder.usage()
     items = [
         BuildCacheJson(
-            id=step.id,
-            description=step.description,
+            id=record.key,
+            parents=[record.parent] if record.parent else msgspec.UNSET,
+            description=record.instruction,
             in_use=False,
             shared=False,
-            size=step.size,
-            created_at=rfc3339(step.created_ns),
-            last_used_at=rfc3339(step.used_ns) if step.used_ns else None,
-            usage_count=step.uses,
+            size=record.size,
+            created_at=rfc3339(record.created_ns),
+            last_used_at=rfc3339(record.used_ns) if record.used_ns else None,
+            usage_count=record.uses,
         )
-        for step in steps
+        for record in records
     ]
     total = sum(item.size for item in items)
     return Part(items=items, active=0, total_size=total, reclaimable=total)

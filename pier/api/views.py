@@ -1,10 +1,8 @@
 """Collecting what an answer about a container needs from the engine's parts."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 
 from pier.api.call import Engine
-from pier.api.requests import EngineFacts
 from pier.api.schema.containers import Defaults, Graph, Port, View
 from pier.api.schema.endpoints import EndpointSettings, from_endpoint
 from pier.api.schema.networks import asked_networks, live_settings
@@ -99,12 +97,12 @@ def graph(engine: Engine, container: Container) -> Graph | None:
     )
 
 
-def _defaults(facts: EngineFacts) -> Defaults:
-    cgroupns = "host" if facts.cgroup_version == "1" else "private"
+def _defaults(engine: Engine) -> Defaults:
+    settings = getattr(engine, "settings", None)
     return Defaults(
-        runtime=facts.default_runtime,
-        ipc_mode=facts.default_ipc_mode,
-        cgroupns_mode=facts.default_cgroupns_mode or cgroupns,
+        runtime=engine.default_runtime,
+        ipc_mode=getattr(settings, "default_ipc_mode", "") or "private",
+        cgroupns_mode=getattr(settings, "default_cgroupns_mode", "") or "host",
     )
 
 
@@ -123,6 +121,6 @@ async def full_view(engine: Engine, container: Container, *, size: bool) -> View
         graph=graph(engine, container),
         size_rw=rw,
         size_root_fs=root_fs,
-        defaults=_defaults(engine.facts()),
+        defaults=_defaults(engine),
         sandbox_path=f"/proc/{pid}/ns/net" if container.state.active and pid else "",
     )

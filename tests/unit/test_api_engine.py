@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from pier.api.app import create_app
 from pier.api.listen import Endpoint as Listening
 from pier.api.listen import Listener
-from pier.api.requests import EngineFacts, ProgressEvent, RuntimeFacts
+from pier.api.requests import EngineFacts, RuntimeFacts
 from pier.containers.model import Container, Health, MountPoint, Status
 from pier.containers.requests import (
     AttachRequest,
@@ -33,6 +33,7 @@ from pier.errors import InvalidArgument, NotFound, NotModified
 from pier.events import Events
 from pier.images.model import HistoryEntry, Image, NoSuchImage, Removed
 from pier.images.model import Pruned as ImagesPruned
+from pier.images.transfer import Step
 from pier.linux.mount import Overlay
 from pier.networks.model import Endpoint, Network, NetworkSpec, Pool, PublishedPort
 from pier.oci.digest import parse_digest
@@ -102,8 +103,12 @@ class FakeContainers:
     def overlay(self, container_id: str) -> Overlay | None:
         return Overlay(("/l/1", "/l/0"), "/u", "/w")
 
-    def usage(self, container_id: str) -> tuple[int, int]:
+    async def usage(self, container_id: str) -> tuple[int, int]:
         return 100, 1000
+
+    @property
+    def files(self) -> "FakeContainers":
+        return self
 
     async def create(self, name: str | None, asked: ContainerSpec, *, platform: str) -> Container:
         if asked.image not in ("busybox", "busybox:1"):
@@ -405,17 +410,19 @@ class FakeVolumes:
 class FakePuller:
     async def pull(
         self, reference: str, *, platform: str, auth: object, all_tags: bool
-    ) -> AsyncIterator[ProgressEvent]:
+    ) -> AsyncIterator[Step]:
         if "nope" in reference:
             raise NotFound("pull access denied for nope, repository does not exist")
-        yield ProgressEvent(status=f"Pulling from {reference}", id="latest")
-        yield ProgressEvent(status="Downloading", id="abc", current=5, total=10)
+        yield Step(status=f"Pulling from {reference}", id="latest")
+        yield Step(status="Downloading", id="abc", current=5, total=10)
         if "breaks" in reference:
             raise NotFound("gone in the middle")
-        yield ProgressEvent(status="Status: Downloaded newer image for x")
+        yield Step(status="Status: Downloaded newer image for x")
 
 
 class FakeEngine:
+    default_runtime = "crun"
+
     def __init__(self) -> None:
         self.containers = FakeContainers(containers(time.time_ns()))
         self.execs = FakeExecs()

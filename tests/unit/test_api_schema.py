@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pier.api.requests import ProgressEvent
 from pier.api.schema.archive import go_mode
 from pier.api.schema.config import CreateBody, from_spec, to_spec
 from pier.api.schema.containers import View, inspect_json, summary_json
@@ -36,6 +35,7 @@ from pier.containers.spec import (
 )
 from pier.containers.state import State
 from pier.errors import InvalidArgument
+from pier.images.transfer import Step
 from pier.oci.image import RunConfig
 
 V1_41 = ApiVersion(1, 41)
@@ -376,13 +376,13 @@ def test_modes_are_gos(mode: int, expected: int) -> None:
 
 
 def test_progress_has_a_detail_and_an_error_has_both_forms() -> None:
-    step = ProgressEvent(status="Downloading", id="abc", current=5, total=10)
+    step = Step(status="Downloading", id="abc", current=5, total=10)
     json = shown(message_json(step))
     assert json["progressDetail"] == {"current": 5, "total": 10}
     assert json["progress"].startswith("[=========================>  ")
-    waiting = shown(message_json(ProgressEvent(status="Waiting", id="abc")))
+    waiting = shown(message_json(Step(status="Waiting", id="abc")))
     assert waiting == {"status": "Waiting", "progressDetail": {}, "id": "abc"}
-    failed = shown(message_json(ProgressEvent(error="no", error_code=3)))
+    failed = shown(message_json(Step(error="no", error_code=3)))
     assert failed == {"errorDetail": {"code": 3, "message": "no"}, "error": "no"}
 
 

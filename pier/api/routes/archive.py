@@ -35,18 +35,18 @@ def body_chunks(call: Call) -> AsyncIterator[bytes]:
 
 
 async def stat(call: Call) -> web.StreamResponse:
-    found: PathStat = await call.engine.containers.archive_stat(call.name, _path(call))
+    found: PathStat = await call.engine.containers.files.archive_stat(call.name, _path(call))
     return answers.empty(200, {_STAT: stat_header(found)})
 
 
 async def get(call: Call) -> web.StreamResponse:
-    found, chunks = await call.engine.containers.archive_get(call.name, _path(call))
+    found, chunks = await call.engine.containers.files.archive_get(call.name, _path(call))
     headers = {_STAT: stat_header(found)}
     return await answers.send_bytes(call.request, TAR, chunks, headers)
 
 
 async def put(call: Call) -> web.StreamResponse:
-    await call.engine.containers.archive_put(
+    await call.engine.containers.files.archive_put(
         call.name,
         _path(call),
         body_chunks(call),
@@ -57,7 +57,7 @@ async def put(call: Call) -> web.StreamResponse:
 
 
 async def export(call: Call) -> web.StreamResponse:
-    chunks = await call.engine.containers.export(call.name)
+    chunks = await call.engine.containers.files.export(call.name)
     return await answers.send_bytes(call.request, "application/octet-stream", chunks)
 
 

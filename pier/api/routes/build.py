@@ -1,17 +1,23 @@
 """`POST /build`, the classic builder, and its cache."""
 
+from collections.abc import AsyncIterator, Callable
+
 import msgspec
 from aiohttp import web
 
 from pier.api import answers
-from pier.api.auth import registry_auths
-from pier.api.call import Call, settled
+from pier.api.call import Call
 from pier.api.dispatch import Route
 from pier.api.progress import send_progress
-from pier.api.requests import BuildRequest
 from pier.api.routes.archive import body_chunks
 from pier.api.schema.prune import prune_until
+from pier.api.schema.resources import UlimitJson
+from pier.build.cache_store import PruneRequest
+from pier.build.progress import BuildEvent, ImageBuilt, classic_text
+from pier.build.request import BuildRequest, StepFailed
+from pier.build.run import Limits, Ulimit
 from pier.errors import InvalidArgument, NotSupported
+from pier.images.transfer import Step, reported
 from pier.oci.reference import parse_reference
 
 _CACHE_FILTERS = (
@@ -57,25 +63,57 @@ def build_request(call: Call) -> BuildRequest:
         labels=labels,
         cache_from=_list(call, "cachefrom"),
         extra_hosts=call.texts("extrahosts"),
-        network_mode=call.text("networkmode"),
+        network=call.text("networkmode") or "default",
         no_cache=call.flag("nocache"),
         pull=call.flag("pull"),
-        quiet=call.flag("q"),
-        remove=call.flag("rm", default=True),
-        force_remove=call.flag("forcerm"),
         squash=call.flag("squash"),
-        shm_size=call.number("shmsize"),
+        limits=_limits(call),
+    )
+
+
+def _limits(call: Call) -> Limits:
+    return Limits(
         memory=call.number("memory"),
         memory_swap=call.number("memswap"),
         cpu_shares=call.number("cpushares"),
-        cpu_period_us=call.number("cpuperiod"),
-        cpu_quota_us=call.number("cpuquota"),
+        cpu_period=call.number("cpuperiod"),
+        cpu_quota=call.number("cpuquota"),
         cpuset_cpus=call.text("cpusetcpus"),
         cpuset_mems=call.text("cpusetmems"),
         cgroup_parent=call.text("cgroupparent"),
-        security_opt=call.texts("securityopt"),
-        auths=registry_auths(call.request.headers),
+        shm_size=call.number("shmsize"),
+        ulimits=_ulimits(call),
     )
+
+
+def _ulimits(call: Call) -> tuple[Ulimit, ...]:
+    try:
+        items = msgspec.json.decode(call.text("ulimits") or "[]", type=list[UlimitJson] | None)
+    except msgspec.DecodeError:
+        raise InvalidParameter("ulimits") from None
+    return tuple(Ulimit(name=item.name, soft=item.soft, hard=item.hard) for item in items or ())
+
+
+def _steps(call: Call, request: BuildRequest, context: AsyncIterator[bytes]) -> AsyncIterator[Step]:
+    """The classic stream: what the builder tells, in words; `q` leaves only the image's ID."""
+    builder, quiet = call.part("builder", "docker build"), call.flag("q")
+
+    async def work(report: Callable[[Step], None]) -> None:
+        def tell(event: BuildEvent) -> None:
+            if isinstance(event, ImageBuilt):
+                report(Step(aux={"ID": event.id}))
+            if text := "" if quiet else classic_text(event):
+                report(Step(stream=text))
+
+        try:
+            result = await builder.build(request, context, tell)
+        except StepFailed as error:
+            report(Step(error=str(error), error_code=error.code))
+        else:
+            if quiet:
+                report(Step(stream=f"{result.image}\n"))
+
+    return reported(work)
 
 
 async def build(call: Call) -> web.StreamResponse:
@@ -83,7 +121,7 @@ async def build(call: Call) -> web.StreamResponse:
     if call.text("version") == "2":
         raise NotSupported("BuildKit is not supported by Pier; set DOCKER_BUILDKIT=0")
     request = build_request(call)
-    steps = call.part("builder", "docker build").build(request, body_chunks(call))
+    steps = _steps(call, request, body_chunks(call))
     return await send_progress(call.request, steps)
 
 
@@ -92,14 +130,15 @@ async def prune(call: Call) -> web.StreamResponse:
     builder = getattr(call.engine, "builder", None)
     if builder is None:
         return answers.json({"CachesDeleted": None, "SpaceReclaimed": 0})
-    pruned = await settled(
-        builder.prune(
-            everything=call.flag("all"),
-            until_ns=prune_until(filters, call.now_ns),
-            keep_bytes=call.number("reserved-space") or call.number("keep-storage"),
-        )
+    keep_bytes = call.optional_number("reserved-space") or call.optional_number("keep-storage")
+    request = PruneRequest(
+        everything=call.flag("all"),
+        before_ns=prune_until(filters, call.now_ns),
+        keep_bytes=keep_bytes,
+        keys=frozenset(filters.get("id")),
     )
-    answer = {"CachesDeleted": list(pruned.ids), "SpaceReclaimed": pruned.bytes_reclaimed}
+    pruned = await builder.prune(request)
+    answer = {"CachesDeleted": list(pruned.keys), "SpaceReclaimed": pruned.bytes_reclaimed}
     return answers.json(answer)
 
 

@@ -84,7 +84,7 @@ async def top(call: Call) -> web.StreamResponse:
 
 async def changes(call: Call) -> web.StreamResponse:
     """`null` when there are none, as Docker has it."""
-    found = await call.engine.containers.changes(call.name)
+    found = await call.engine.containers.files.changes(call.name)
     return answers.json([{"Path": item.path, "Kind": item.kind} for item in found] or None)
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 
-import msgspec
 from aiohttp import web
 
 from pier.api import answers
@@ -10,10 +9,11 @@ from pier.api.auth import AuthConfig, registry_auth, to_auth
 from pier.api.call import Call, settled
 from pier.api.dispatch import Route
 from pier.api.progress import send_progress
-from pier.api.requests import ProgressEvent
 from pier.api.routes.archive import TAR, body_chunks
 from pier.errors import Forbidden, InvalidArgument, NotSupported
 from pier.images.model import Image
+from pier.images.transfer import Step
+from pier.oci.platform import Platform
 from pier.oci.reference import parse_reference
 
 
@@ -58,7 +58,7 @@ async def _import(call: Call) -> web.StreamResponse:
     if reference:
         parse_reference(reference)
 
-    async def steps() -> AsyncIterator[ProgressEvent]:
+    async def steps() -> AsyncIterator[Step]:
         image: Image = await settled(
             call.engine.images.import_(
                 body_chunks(call),
@@ -68,7 +68,7 @@ async def _import(call: Call) -> web.StreamResponse:
                 platform=call.text("platform"),
             )
         )
-        yield ProgressEvent(status=image.id)
+        yield Step(status=image.id)
 
     return await send_progress(call.request, steps())
 
@@ -87,9 +87,9 @@ async def push(call: Call) -> web.StreamResponse:
 async def load(call: Call) -> web.StreamResponse:
     events = await settled(call.engine.images.load(body_chunks(call)))
 
-    async def steps() -> AsyncIterator[ProgressEvent]:
+    async def steps() -> AsyncIterator[Step]:
         async for event in events:
-            yield ProgressEvent(
+            yield Step(
                 stream=event.stream,
                 status=event.status,
                 id=event.id,
@@ -122,7 +122,7 @@ async def search(call: Call) -> web.StreamResponse:
     limit = call.number("limit", 25)
     if not 1 <= limit <= 100:
         raise InvalidArgument(f"limit {limit} is outside the range of [1, 100]")
-    found = await call.part("searcher", "docker search").search(call.text("term"), limit=limit)
+    found = await call.part("registry", "docker search").search(call.text("term"), limit=limit)
     return answers.json(found)
 
 
@@ -131,18 +131,15 @@ async def distribution(call: Call) -> web.StreamResponse:
     found = await call.part("registry", "asking a registry").distribution(
         str(reference.tagged()), auth=registry_auth(call.request.headers)
     )
-    descriptor = {
-        "mediaType": found.media_type,
-        "digest": found.digest,
-        "size": found.size,
-    }
-    platforms = [
-        {key: value for key, value in msgspec.structs.asdict(item).items() if value}
-        if isinstance(item, msgspec.Struct)
-        else {"architecture": item.architecture, "os": item.os}
-        for item in found.platforms
-    ]
+    descriptor = {"mediaType": found.media_type, "digest": found.digest, "size": found.size}
+    platforms = [_platform(platform) for platform in found.platforms]
     return answers.json({"Descriptor": descriptor, "Platforms": platforms})
+
+
+def _platform(platform: Platform) -> dict[str, str]:
+    shown = {"architecture": platform.architecture, "os": platform.os}
+    optional = {"os.version": platform.os_version, "variant": platform.variant}
+    return shown | {key: value for key, value in optional.items() if value}
 
 
 async def login(call: Call) -> web.StreamResponse:

@@ -4,11 +4,31 @@ Clients read `errorDetail`; `error` and `progress` are kept for old ones.
 """
 
 from collections.abc import Mapping
+from typing import Protocol
 
 import msgspec
 from msgspec import UNSET, UnsetType, field
 
-from pier.api.requests import ProgressEvent
+
+class ProgressStep(Protocol):
+    """One step, as pulls, loads and builds report it (`pier.images.transfer.Step`)."""
+
+    @property
+    def stream(self) -> str: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def current(self) -> int: ...
+    @property
+    def total(self) -> int: ...
+    @property
+    def error(self) -> str: ...
+    @property
+    def error_code(self) -> int: ...
+    @property
+    def aux(self) -> Mapping[str, object] | None: ...
 
 
 class ErrorDetailJson(msgspec.Struct, omit_defaults=True):
@@ -32,7 +52,7 @@ class MessageJson(msgspec.Struct, kw_only=True):
     aux: Mapping[str, object] | UnsetType = UNSET
 
 
-def message_json(event: ProgressEvent) -> MessageJson:
+def message_json(event: ProgressStep) -> MessageJson:
     """One step; a step with a status and an ID always has a progressDetail, as in Docker."""
     message = MessageJson(
         stream=event.stream or UNSET,
