@@ -224,24 +224,24 @@ def _mount_subpath(root_fd: int, point: MountPoint, target: Path) -> None:
         raise SubpathNotFound(point.source, point.subpath, reason.lower()) from error
     try:
         _make_target(target, directory=stat.S_ISDIR(os.fstat(fd).st_mode))
-        mount_clone(fd, target)
+        tree = open_clone(fd)
+        try:
+            attach(tree, str(target))
+        finally:
+            os.close(tree)
     finally:
         os.close(fd)
 
 
-def mount_clone(fd: int, target: Path) -> None:
-    """Mount what `fd` is, and what is mounted below, on `target` too."""
+def open_clone(fd: int) -> int:
+    """What `fd` is, and what is mounted below it, as a detached mount; the caller closes it."""
     flags = (
         syscalls.OPEN_TREE_CLONE
         | syscalls.OPEN_TREE_CLOEXEC
         | syscalls.AT_EMPTY_PATH
         | syscalls.AT_RECURSIVE
     )
-    tree = syscalls.open_tree(fd, "", flags)
-    try:
-        attach(tree, str(target))
-    finally:
-        os.close(tree)
+    return syscalls.open_tree(fd, "", flags)
 
 
 def _make_target(target: Path, *, directory: bool) -> None:

@@ -54,6 +54,12 @@ def attach(mount_fd: int, target: str) -> None:
     syscalls.move_mount(mount_fd, "", syscalls.AT_FDCWD, target, syscalls.MOVE_MOUNT_F_EMPTY_PATH)
 
 
+def attach_at(mount_fd: int, target_fd: int) -> None:
+    """The same where the target is known by a descriptor: no path is looked up."""
+    flags = syscalls.MOVE_MOUNT_F_EMPTY_PATH | syscalls.MOVE_MOUNT_T_EMPTY_PATH
+    syscalls.move_mount(mount_fd, "", target_fd, "", flags)
+
+
 def _attributes(overlay: Overlay) -> int:
     return 0 if overlay.upper else syscalls.MOUNT_ATTR_RDONLY
 
@@ -67,8 +73,9 @@ def _configure(context: int, overlay: Overlay, stack: contextlib.ExitStack) -> N
         words.append(("workdir", _short(overlay.work, stack)))
     for key, value in words:
         syscalls.fsconfig(context, syscalls.FSCONFIG_SET_STRING, key, value)
-    if overlay.volatile and overlay.upper:
+    if overlay.upper:
         _forget_volatile(overlay.work)
+    if overlay.volatile and overlay.upper:
         syscalls.fsconfig(context, syscalls.FSCONFIG_SET_FLAG, "volatile")
     syscalls.fsconfig(context, syscalls.FSCONFIG_CMD_CREATE)
 
@@ -82,9 +89,9 @@ def _short(path: str, stack: contextlib.ExitStack) -> str:
 
 
 def _forget_volatile(work: str) -> None:
-    """The kernel leaves a mark that refuses the next mount: data may be missing after a crash.
+    """A volatile mount leaves a mark that refuses any next one: a crash may have cost data.
 
-    Whoever asks for `volatile` said that this does not matter.
+    Whoever asked for `volatile` said that this does not matter.
     """
     mark = f"{work}/work/incompat/volatile"
     with contextlib.suppress(FileNotFoundError):

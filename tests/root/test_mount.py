@@ -76,11 +76,11 @@ def test_an_image_without_layers_is_its_upper_directory(tmp_path: Path) -> None:
 
 def test_a_volatile_overlay_can_be_mounted_again(tmp_path: Path) -> None:
     overlay = writable(tmp_path, layers(tmp_path, 2), volatile=True)
-    for name in ("one", "two"):
-        fd = mount.open_overlay(overlay)
+    for name in ("one", "two", "three"):
+        fd = mount.open_overlay(overlay._replace(volatile=name != "three"))
         os.mkdir(name, dir_fd=fd)
         os.close(fd)
-    assert {path.name for path in (tmp_path / "upper").iterdir()} == {"one", "two"}
+    assert {path.name for path in (tmp_path / "upper").iterdir()} == {"one", "two", "three"}
 
 
 def test_a_detached_mount_is_attached_where_it_is_wanted(tmp_path: Path) -> None:
