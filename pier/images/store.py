@@ -11,12 +11,14 @@ from pier.images import removal
 from pier.images.commit import commit_upper
 from pier.images.history import history_of
 from pier.images.imports import import_image
-from pier.images.library import Library
+from pier.images.library import LEASE_S, Library
 from pier.images.load import load_archive
 from pier.images.model import HistoryEntry, Image, LoadEvent, Pruned, Removed
 from pier.images.save import save_archive
 from pier.oci.image import ImageConfig, chain_ids
 from pier.oci.reference import Reference, parse_reference
+
+__all__ = ["LEASE_S", "Images"]
 
 
 class TagHasDigest(InvalidArgument):
