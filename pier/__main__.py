@@ -10,13 +10,13 @@ def main() -> int:
     """Run what the command line names; return the exit code."""
     words = sys.argv[1:]
     if words[:1] == ["daemon"]:
-        from pier import daemon
+        from pier.daemon import main as run_daemon
 
-        return daemon.main(words[1:]) or 0
+        return run_daemon(words[1:]) or 0
     if words[:1] == ["registry"]:
-        from pier.registry import server
+        from pier.registry.server import main as run_registry
 
-        return server.main(words[1:]) or 0
+        return run_registry(words[1:]) or 0
     from pier.cli.main import main as run_client
 
     return run_client(words)

@@ -88,14 +88,16 @@ class SignalProxy:
     def __init__(self, client: Client, container_id: str, *, enabled: bool) -> None:
         self._client = client
         self._path = f"/containers/{container_id}/kill"
-        self._saved: dict[signal.Signals, Callable[[int, FrameType | None], object] | int | None] = {}
+        self._saved: dict[
+            signal.Signals, Callable[[int, FrameType | None], object] | int | None
+        ] = {}
         self._enabled = enabled
 
     def __enter__(self) -> None:
         if not self._enabled:
             return
         for number in signal.valid_signals():
-            if not isinstance(number, signal.Signals) or number.name in _NOT_FORWARDED:
+            if getattr(number, "name", "SIGKILL") in _NOT_FORWARDED:
                 continue
             try:
                 self._saved[number] = signal.signal(number, self._forward)

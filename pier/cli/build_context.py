@@ -43,7 +43,9 @@ def open_context(path: str, dockerfile: str, stdin: BinaryIO) -> Context:
     if not os.path.isdir(path):
         if not os.path.exists(path):
             raise Fault(f'unable to prepare context: path "{path}" not found')
-        raise Fault(f"unable to prepare context: context must be a directory: {os.path.abspath(path)}")
+        raise Fault(
+            f"unable to prepare context: context must be a directory: {os.path.abspath(path)}"
+        )
     return _from_directory(os.path.realpath(path), dockerfile, stdin)
 
 

@@ -38,6 +38,14 @@ if TYPE_CHECKING:
 _STREAMS = ("stdin", "stdout", "stderr")
 
 
+_MODES = (
+    ("pid", "PID", ("", "host")),
+    ("uts", "UTS", ("", "host")),
+    ("userns", "USER", ("", "host")),
+    ("cgroupns", "CGROUP", ("", "host", "private")),
+)
+
+
 def container_body(options: Options, image: str, command: list[str]) -> Json:
     """Return the body; `options` are those of `create`, or of `run`."""
     _check_modes(options)
@@ -55,17 +63,10 @@ def container_body(options: Options, image: str, command: list[str]) -> Json:
 def _check_modes(options: Options) -> None:
     swappiness = options.number("memory-swappiness")
     if swappiness != -1 and not 0 <= swappiness <= 100:
-        raise ValueError(
-            f"invalid value: {swappiness}. Valid memory swappiness range is 0-100"
-        )
-    modes = {
-        "pid": ("PID", lambda text: text in ("", "host") or _of_container(text)),
-        "uts": ("UTS", lambda text: text in ("", "host")),
-        "userns": ("USER", lambda text: text in ("", "host")),
-        "cgroupns": ("CGROUP", lambda text: text in ("", "host", "private")),
-    }
-    for flag, (name, valid) in modes.items():
-        if not valid(options.text(flag)):
+        raise ValueError(f"invalid value: {swappiness}. Valid memory swappiness range is 0-100")
+    for flag, name, allowed in _MODES:
+        mode = options.text(flag)
+        if mode not in allowed and not (flag == "pid" and _of_container(mode)):
             raise ValueError(f"--{flag}: invalid {name} mode")
     if options.on("rm") and options.text("restart") not in ("no", ""):
         raise ValueError("conflicting options: cannot specify both --restart and --rm")

@@ -65,9 +65,7 @@ def get_context(directory: str, name: str) -> Meta:
     meta = find_context(directory, name)
     if meta is None:
         path = f"{meta_directory(directory, name)}/meta.json"
-        raise Fault(
-            f'context "{name}": context not found: open {path}: no such file or directory'
-        )
+        raise Fault(f'context "{name}": context not found: open {path}: no such file or directory')
     return meta
 
 

@@ -25,7 +25,7 @@ def build_body(session: Session, options: Options, arguments: list[str]) -> Json
     pull = options.text("pull") or "missing"
     if pull not in PULL:
         raise Fault(
-            f"invalid pull option: '{pull}': must be one of \"always\", \"missing\" or \"never\"",
+            f'invalid pull option: \'{pull}\': must be one of "always", "missing" or "never"',
             125,
         )
     wrong = [flag for flag in WINDOWS_ONLY if flag in options.given]

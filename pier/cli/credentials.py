@@ -132,7 +132,12 @@ def _run_helper(helper: str, verb: str, text: str) -> dict[str, Any]:
     name = f"docker-credential-{helper}"
     try:
         done = subprocess.run(  # noqa: TID251 - this program has no event loop to block
-            [name, verb], input=text, capture_output=True, text=True, timeout=_HELPER_TIMEOUT_S
+            [name, verb],
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=_HELPER_TIMEOUT_S,
+            check=False,
         )
     except FileNotFoundError as error:
         message = f'error getting credentials - err: exec: "{name}": executable file not found'

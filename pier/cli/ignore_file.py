@@ -80,7 +80,8 @@ def _to_regex(pattern: str) -> str:
 def _character_class(inside: str) -> str:
     negated = inside.startswith("^")
     body = inside[1:] if negated else inside
-    return f"[{'^' if negated else ''}{body.replace(chr(92), chr(92) * 2).replace('[', chr(92) + '[')}]"
+    escaped = body.replace("\\", "\\\\").replace("[", "\\[")
+    return f"[{'^' if negated else ''}{escaped}]"
 
 
 class Ignored:
@@ -104,9 +105,6 @@ class Ignored:
         prefix = path + "/"
         return not any(
             pattern.exception
-            and (
-                pattern.text.startswith(prefix)
-                or any(mark in pattern.text for mark in "*?[")
-            )
+            and (pattern.text.startswith(prefix) or any(mark in pattern.text for mark in "*?["))
             for pattern in self._patterns
         )

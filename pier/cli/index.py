@@ -107,8 +107,10 @@ PLAIN = {
     "version": "version",
 }
 """Top-level commands that belong to no group."""
-COMMON = ("run", "exec", "ps", "build", "pull", "push", "images")
-COMMON += ("login", "logout", "search", "version", "info")
+COMMON = (
+    "run", "exec", "ps", "build", "pull", "push", "images", "login", "logout", "search",
+    "version", "info",
+)  # fmt: skip
 ALIASES = {
     ("container", "list"): "ls",
     ("container", "ps"): "ls",

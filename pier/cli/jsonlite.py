@@ -27,12 +27,12 @@ class _Context:
 
 
 def _make_scanner() -> Callable[[str, int], tuple[Any, int]]:
+    context: Any = _Context()  # Any: the scanner asks for attributes, not for a decoder
     try:
         from _json import make_scanner
     except ImportError:
         from json.scanner import make_scanner
-    scanner: Callable[[str, int], tuple[Any, int]] = make_scanner(_Context())
-    return scanner
+    return make_scanner(context)
 
 
 def scan_all(text: str) -> Iterator[Any]:
@@ -80,3 +80,8 @@ def escape_html(text: str) -> str:
         if character in text:
             text = text.replace(character, f"\\u{ord(character):04x}")
     return text
+
+
+def json_line(value: object) -> str:
+    """Return one line of JSON as Docker's lists write it, HTML escaped."""
+    return escape_html(format_json(value))

@@ -83,8 +83,7 @@ def _run(words: Sequence[str]) -> int:
     flags = GlobalFlags()
     hosts = options.texts("host")
     if len(hosts) > 1:
-        raise_code = Fault("specify only one -H")
-        err(raise_code.text)
+        err("specify only one -H")
         return 1
     flags.host = hosts[0] if hosts else ""
     flags.context = options.text("context")
@@ -117,7 +116,8 @@ def _dispatch(session: Session, words: list[str]) -> int:
     from pier.cli.plugins import run_plugin
 
     run_plugin(session, words)
-    err(f"{PROGRAM}: unknown command: {PROGRAM} {name}\n\nRun '{PROGRAM} --help' for more information")
+    err(f"{PROGRAM}: unknown command: {PROGRAM} {name}\n")
+    err(f"Run '{PROGRAM} --help' for more information")
     return 1
 
 

@@ -88,6 +88,8 @@ def listing(rows: Iterable[Row], fields: Fields, default: Sequence[str], form: s
         lines += ["\t".join([str(value(row)) for value in chosen]) for row in rows]
         return align(lines)
     if form == "json":
+        from pier.cli.jsonlite import json_line
+
         return "".join(json_line(View(fields, row).to_json()) + "\n" for row in rows)
     table = form.startswith("table ")
     template = form.removeprefix("table ").replace("\\t", "\t").replace("\\n", "\n")
@@ -100,13 +102,6 @@ def listing(rows: Iterable[Row], fields: Fields, default: Sequence[str], form: s
 def quiet(rows: Iterable[Row], field: Field) -> None:
     """Write one field of each row: `-q`."""
     sys.stdout.write("".join(f"{field.value(row)}\n" for row in rows))
-
-
-def json_line(value: object) -> str:
-    """Return one line of JSON as Go's formatter context marshals itself, HTML escaped."""
-    from pier.cli.jsonlite import escape_html, format_json
-
-    return escape_html(format_json(value))
 
 
 def align(lines: Sequence[str]) -> str:
@@ -138,9 +133,7 @@ def _fill(template: str, fields: Fields, row: Row) -> str:
         from pier.cli.templates import render
 
         return render(template, View(fields, row))
-    values = [
-        text + (_text(fields[name].value(row)) if name else "") for text, name in pieces
-    ]
+    values = [text + (_text(fields[name].value(row)) if name else "") for text, name in pieces]
     return "".join(values)
 
 

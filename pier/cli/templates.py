@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from pier.cli.faults import Fault
-from pier.cli.jsonlite import format_json
+from pier.cli.jsonlite import format_json, json_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ BAD_TEMPLATE = 64
 def _to_json(value: object) -> str:
     to_json = getattr(value, "to_json", None)
     if to_json is not None:
-        from pier.cli.output import json_line
-
         return json_line(to_json())
     return format_json(sorted_maps(value))
 

@@ -52,9 +52,7 @@ class Raw:
         )  # fmt: skip
         if self._output:
             oflag &= ~termios.OPOST
-        lflag &= ~(
-            termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN
-        )
+        lflag &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)
         cflag = (cflag & ~(termios.CSIZE | termios.PARENB)) | termios.CS8
         characters[termios.VMIN], characters[termios.VTIME] = 1, 0
         raw = [iflag, oflag, cflag, lflag, ispeed, ospeed, characters]

@@ -216,7 +216,9 @@ def _connect_ssh(address: str) -> Socket:
     remote = os.environ.get("PIER_SSH_RELAY", relay)
     ours, theirs = socket.socketpair()
     subprocess.Popen(
-        [*command, "-T", "--", url.hostname or "", remote], stdin=theirs, stdout=theirs
+        [*command, "-T", "--", url.hostname or "", remote],
+        stdin=theirs.fileno(),
+        stdout=theirs.fileno(),
     )
     theirs.close()
     return ours

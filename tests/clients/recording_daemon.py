@@ -110,7 +110,7 @@ class _Conversation(BaseHTTPRequestHandler):
         answer = self.server.recorder.answers.get((self.command, path), missing)
         self._reply(answer(asked) if callable(answer) else answer)
 
-    do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = handle_any
+    do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = handle_any  # noqa: N815 - http.server's
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") != "chunked":

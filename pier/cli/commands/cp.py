@@ -187,7 +187,9 @@ def _container_target(client: Client, container: str, path: str) -> Place:
     if found and _is_link(found):
         path = _resolved(path, found.get("linkTarget", ""))
         found = _stat(client, container, path)
-    return Place(path, exists=found is not None, directory=bool(found) and _is_directory(found or {}))
+    return Place(
+        path, exists=found is not None, directory=bool(found) and _is_directory(found or {})
+    )
 
 
 def _local_archive(options: Options, path: str, place: Place) -> tuple[str, Iterator[bytes]]:
@@ -218,7 +220,8 @@ def _tar(path: str, name: str) -> Iterator[bytes]:
 COMMANDS = {
     "container cp": Command(
         copy,
-        "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n\tpier cp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
+        "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n"
+        "        pier cp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
         "Copy files between a container and this machine\n\n"
         "'-' as the source is a tar archive on stdin, to be unpacked in a directory of the\n"
         "container; '-' as the destination writes a tar archive of the source to stdout.",

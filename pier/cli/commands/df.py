@@ -75,9 +75,7 @@ def _containers(usage: Usage) -> Total:
     rows = usage.get("Containers") or []
     running = [row.get("State") in _RUNNING for row in rows]
     size = sum(row.get("SizeRw", 0) for row in rows)
-    idle = sum(
-        row.get("SizeRw", 0) for row, runs in zip(rows, running, strict=True) if not runs
-    )
+    idle = sum(row.get("SizeRw", 0) for row, runs in zip(rows, running, strict=True) if not runs)
     return Total("Containers", len(rows), sum(running), size, _share(idle, size))
 
 

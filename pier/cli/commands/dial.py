@@ -19,7 +19,5 @@ def dial_stdio(session: Session, _options: Options, _arguments: list[str]) -> No
 
 
 COMMANDS = {
-    "system dial-stdio": Command(
-        dial_stdio, "", "Pass stdin and stdout on to the daemon", (0, 0)
-    )
+    "system dial-stdio": Command(dial_stdio, "", "Pass stdin and stdout on to the daemon", (0, 0))
 }

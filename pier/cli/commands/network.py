@@ -82,7 +82,10 @@ def _place(
                 config.setdefault(key, {}).update(value)
                 return
             if key in config:
-                raise Fault(f"cannot configure multiple {what}s ({value}, {config[key]}) on the same subnet ({subnet})")
+                raise Fault(
+                    f"cannot configure multiple {what}s ({value}, {config[key]}) on the same"
+                    f" subnet ({subnet})"
+                )
             config[key] = value
             return
     if not subnets:

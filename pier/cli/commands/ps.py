@@ -38,7 +38,7 @@ def container_fields(now_s: float, *, trunc: bool) -> dict[str, Field]:
         "Names": Field("NAMES", lambda row: _names(row, trunc=trunc)),
         "Image": Field("IMAGE", lambda row: _image(row, trunc=trunc)),
         "Command": Field("COMMAND", command),
-        "CreatedAt": Field("CREATED AT", lambda row: _created_at(row)),
+        "CreatedAt": Field("CREATED AT", _created_at),
         "RunningFor": Field(
             "CREATED", lambda row: format_span(now_s - row.get("Created", 0)) + " ago"
         ),

@@ -105,9 +105,7 @@ def _run_detached(session: Session, options: Options, container_id: str) -> int:
     return 0
 
 
-def _run_attached(
-    session: Session, options: Options, container_id: str, streams: list[str]
-) -> int:
+def _run_attached(session: Session, options: Options, container_id: str, streams: list[str]) -> int:
     from pier.cli.attaching import Conversation, SignalProxy, detach_keys, follow_size
 
     client, tty = session.client, options.on("tty")
@@ -116,9 +114,7 @@ def _run_attached(
     attached = client.hijack(f"/containers/{container_id}/attach", query)
     conversation = Conversation(attached, streams=streams, tty=tty, keys=keys)
     condition = "removed" if options.on("rm") else "next-exit"
-    waiting = client.request(
-        "POST", f"/containers/{container_id}/wait", {"condition": condition}
-    )
+    waiting = client.request("POST", f"/containers/{container_id}/wait", {"condition": condition})
     # A terminal's own keys make the signals, inside the container.
     with SignalProxy(client, container_id, enabled=options.on("sig-proxy") and not tty):
         _start_attached(session, container_id, options, waiting)

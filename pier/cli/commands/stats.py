@@ -32,8 +32,10 @@ PERIOD_S = 0.5
 class Usage:
     """The figures of one container at one moment; `known` is False before the first sample."""
 
-    __slots__ = ("cpu", "known", "limit", "memory", "name", "received", "sent", "short")
-    __slots__ += ("container", "pids", "read", "written")
+    __slots__ = (
+        "container", "cpu", "known", "limit", "memory", "name", "pids", "read", "received",
+        "sent", "short", "written",
+    )  # fmt: skip
 
     def __init__(self, container: str) -> None:
         self.container = container

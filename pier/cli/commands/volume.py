@@ -23,7 +23,10 @@ DEFAULT = ("Driver", "Name")
 def create(session: Session, options: Options, names: list[str]) -> None:
     name = options.text("name")
     if name and names:
-        raise Fault("conflicting options: cannot specify a volume-name through both --name and as a positional arg")
+        raise Fault(
+            "conflicting options: cannot specify a volume-name through both --name and as a"
+            " positional arg"
+        )
     body = {
         "Name": names[0] if names else name,
         "Driver": options.text("driver"),

@@ -156,6 +156,4 @@ def _apply(first: FirstNetwork, attachment: Attachment) -> None:
 
 def _refuse_both(flag: object, own: object, name: str, what: str) -> None:
     if flag and own:
-        raise ValueError(
-            f"conflicting options: cannot specify both {name} and per-network {what}"
-        )
+        raise ValueError(f"conflicting options: cannot specify both {name} and per-network {what}")

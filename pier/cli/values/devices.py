@@ -36,9 +36,7 @@ def parse_devices(specs: Iterable[str]) -> list[Json]:
             target, mode = (source, parts[1]) if _is_mode(parts[1]) else (parts[1], mode)
         if not _is_mode(mode):
             raise ValueError(f"bad mode specified: {mode}")
-        devices.append(
-            {"PathOnHost": source, "PathInContainer": target, "CgroupPermissions": mode}
-        )
+        devices.append({"PathOnHost": source, "PathInContainer": target, "CgroupPermissions": mode})
     return devices
 
 

@@ -180,11 +180,18 @@ def _validate(mount: Mount) -> None:
     for kind, owner in _OPTION_OWNERS.items():
         if owner in mount and mount["Type"] != kind:
             raise ValueError(f"cannot mix '{kind}-*' options with mount type '{mount['Type']}'")
-    options = mount.get("BindOptions", {})
-    if options.get("ReadOnlyNonRecursive") and not mount.get("ReadOnly"):
-        raise ValueError("option 'bind-recursive=writable' requires 'readonly' to be specified in conjunction")
-    if options.get("ReadOnlyForceRecursive"):
-        if not mount.get("ReadOnly"):
-            raise ValueError("option 'bind-recursive=readonly' requires 'readonly' to be specified in conjunction")
-        if options.get("Propagation") != "rprivate":
-            raise ValueError("option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' to be specified in conjunction")
+    _validate_recursion(mount.get("BindOptions", {}), readonly=bool(mount.get("ReadOnly")))
+
+
+def _validate_recursion(options: Mount, *, readonly: bool) -> None:
+    together = "to be specified in conjunction"
+    if options.get("ReadOnlyNonRecursive") and not readonly:
+        raise ValueError(f"option 'bind-recursive=writable' requires 'readonly' {together}")
+    if not options.get("ReadOnlyForceRecursive"):
+        return
+    if not readonly:
+        raise ValueError(f"option 'bind-recursive=readonly' requires 'readonly' {together}")
+    if options.get("Propagation") != "rprivate":
+        raise ValueError(
+            f"option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' {together}"
+        )

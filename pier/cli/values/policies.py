@@ -47,8 +47,7 @@ def _limit(text: str, whole: str) -> int:
     except ValueError:
         if whole.count(":") > 1:
             raise ValueError(
-                f"too many limit value arguments - {whole}, can only have up to two,"
-                " `soft[:hard]`"
+                f"too many limit value arguments - {whole}, can only have up to two, `soft[:hard]`"
             ) from None
         raise ValueError(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
 
@@ -240,5 +239,3 @@ def parse_storage_opts(values: Iterable[str]) -> dict[str, str]:
             raise ValueError("invalid storage option")
         options[name] = text
     return options
-
-

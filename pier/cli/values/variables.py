@@ -55,7 +55,11 @@ def read_lines(path: str) -> list[str]:
             continue
         name = line.partition("=")[0]
         if not name or any(character.isspace() for character in name):
-            wrong = f"variable '{name}' contains whitespaces" if name else f"no variable name on line '{line}'"
+            wrong = (
+                f"variable '{name}' contains whitespaces"
+                if name
+                else f"no variable name on line '{line}'"
+            )
             raise ValueError(f"invalid env file ({path}): {wrong}")
         lines.append(line)
     return lines
@@ -82,9 +86,8 @@ def proxy_variables(
     """Return the proxy variables that config.json has for this daemon, unless `taken`."""
     chosen = proxies.get(host) or proxies.get("default") or {}
     names = set(taken)
-    variables = []
+    variables: list[str] = []
     for key, name in _PROXIES.items():
-        for spelled in (name, name.lower()):
-            if chosen.get(key) and spelled not in names:
-                variables.append(f"{spelled}={chosen[key]}")
+        spellings = (name, name.lower()) if chosen.get(key) else ()
+        variables += [f"{text}={chosen[key]}" for text in spellings if text not in names]
     return variables
