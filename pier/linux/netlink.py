@@ -1,8 +1,8 @@
 """Links, addresses and routes by raw rtnetlink messages. rtnetlink(7), netlink(7).
 
-Written by hand rather than with pyroute2: the eight messages a container engine needs fit in this
-file, a whole attachment is one write and one read (0.3 ms against 4), and the daemon is spared
-an import of 280 ms and 10 MB. docs/adr has the figures.
+Written by hand rather than with pyroute2: the dozen messages a container engine needs fit in this
+file, an attachment (veth moved in, bridge, addresses, route) takes 1 ms against 4 to 6, and the
+daemon is spared an import of 280 ms and 10 MB. The price is that attributes are numbers here.
 
 A `RouteSocket` acts in the namespace of the thread that made it. Message builders are pure and
 name a link by its index; index 0 with a name lets the kernel look the name up.

@@ -9,9 +9,12 @@ bridge      bridge devices, and what the host already uses
 sandbox     network namespaces: made ready, furnished, let go of
 pool        a few sandboxes made before they are asked for; the old ones swept away in batches
 ports       host ports: chosen, and held by a bound socket
+proxy       TCP from [::] of the host to a container without IPv6
+table       the firewall, kept as the rows say
 neighbours  another's FORWARD policy of drop, and our exception from it
 names       what the embedded DNS answers (pure)
 dns         the embedded DNS server of a sandbox, 127.0.0.11
+claims      addresses and names of an endpoint, as a row
 attachments containers on networks: bring up, take down, adopt, connect, disconnect
 networks    networks: create, find, remove, prune; opens and closes it all
 

@@ -7,17 +7,16 @@ Callers hold the container's lock, so for one container these never overlap.
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import ParamSpec, Protocol, TypeVar
 
 from pier.errors import Conflict, Failed, Forbidden
-from pier.networks import bridge, ipam, proxy, sandbox
+from pier.networks import ipam, proxy, sandbox
+from pier.networks.claims import AlreadyConnected, Claims
 from pier.networks.dns import NameServer, View
 from pier.networks.model import (
-    SHORT_ID,
     Endpoint,
     EndpointRequest,
     Network,
@@ -31,7 +30,7 @@ from pier.networks.model import (
 from pier.networks.pool import SandboxPool
 from pier.networks.ports import CannotPublish, Held, HostPorts
 from pier.networks.sandbox import Namespace
-from pier.networks.store import Directories, Records, with_addresses
+from pier.networks.store import Directories, Records
 from pier.networks.table import Table
 
 P = ParamSpec("P")
@@ -46,11 +45,6 @@ class Publisher(Protocol):
     def publish(
         self, kind: str, action: str, id_: str, attributes: Mapping[str, str] | None = None
     ) -> None: ...
-
-
-class AlreadyConnected(Forbidden):
-    def __init__(self, container: str, network: str) -> None:
-        super().__init__(f"endpoint with name {container} already exists in network {network}")
 
 
 class NotConnected(Forbidden):
@@ -107,20 +101,22 @@ class Attachments:
         self._pool = pool
         self._table = table
         self._tasks = tasks
+        self._claims = Claims(records)
         self._directories = Directories(records)
         self._ports = HostPorts(records, settings.bind_ip)
         self._running: dict[str, _Running] = {}
-        self._last: dict[tuple[str, int], str] = {}
 
     async def bring_up(self, request: SandboxRequest, networks: Mapping[str, Network]) -> Sandbox:
         """A sandbox with its endpoints, ports and names; or an error, and nothing of it."""
         if request.container_id in self._running:
             raise AlreadyUp(request.container_id)
+        if self._records.endpoints(request.container_id):
+            await self.take_down(request.container_id)  # a crash left them
         running = self._running[request.container_id] = _Running()
         try:
             if any(r.ipv4 or r.ipv6 or r.mac_address for r in request.endpoints.values()):
                 await self._pool.swept()  # the address may have been a neighbour's a moment ago
-            endpoints = self._claim(request, networks)
+            endpoints = self._claims.claim(request, networks)
             if any(network.driver == "host" for network in networks.values()):
                 return Sandbox(container_id=request.container_id, endpoints=tuple(endpoints))
             running.namespace = await self._pool.take(
@@ -184,14 +180,17 @@ class Attachments:
         await self._pool.swept()
         with self._records.transaction():
             taken = {endpoint.interface for endpoint in present}
-            endpoint = self._claim_one(request, network, wanted, taken)
+            endpoint = self._claims.claim_one(request, network, wanted, taken)
         try:
             await _in_thread(self._furnish, namespace, [endpoint], request, present)
         except OSError:
             self._records.delete_endpoint(endpoint.id)
             await _in_thread(sandbox.detach, namespace, endpoint)
             raise
-        await self._serve_names(self._running[request.container_id], [*present, endpoint])
+        running, endpoints = self._running[request.container_id], [*present, endpoint]
+        await self._serve_names(running, endpoints)
+        if not running.held.ports:  # none of the networks before had a way out
+            await self._publish(running, request.name, endpoints, request.ports)
         self._tell("connect", endpoint)
         return endpoint
 
@@ -231,58 +230,6 @@ class Attachments:
                 running.namespace.veths.clear()  # they stay up: the container runs on
                 self._pool.let_go(running.namespace)
         self._running.clear()
-
-    # Claiming rows
-
-    def _claim(self, request: SandboxRequest, networks: Mapping[str, Network]) -> list[Endpoint]:
-        with self._records.transaction():
-            claimed: list[Endpoint] = []
-            for name, wanted in request.endpoints.items():
-                ipam.check_request(networks[name], wanted)
-                taken = {endpoint.interface for endpoint in claimed}
-                claimed.append(self._claim_one(request, networks[name], wanted, taken))
-            return claimed
-
-    def _claim_one(
-        self,
-        request: SandboxRequest,
-        network: Network,
-        wanted: EndpointRequest,
-        taken: set[str],
-    ) -> Endpoint:
-        """A row of its own: nobody else gets these addresses from now on."""
-        endpoint = Endpoint(
-            id=secrets.token_hex(32),
-            container_id=request.container_id,
-            network=network,
-            request=wanted,
-            resolving=request.resolving,
-        )
-        if network.driver == "bridge":
-            endpoint = replace(
-                with_addresses(
-                    endpoint,
-                    self._address(network, 4, wanted.ipv4),
-                    self._address(network, 6, wanted.ipv6),
-                ),
-                interface=_interface(network, wanted, taken),
-                mac=wanted.mac_address or bridge.random_mac(),
-                dns_names=_dns_names(request, wanted) if network.serves_names else (),
-            )
-        self._records.insert_endpoint(endpoint)
-        return endpoint
-
-    def _address(self, network: Network, version: int, wanted: str) -> str:
-        pool = network.pool4 if version == 4 else network.pool6
-        if pool is None:
-            return ""
-        used = self._records.used_addresses(network.id)
-        if wanted:
-            return ipam.claim(pool, wanted, used)
-        last = self._last.get((network.id, version), "")
-        address = ipam.allocate(network, pool, used, last)
-        self._last[network.id, version] = address
-        return address
 
     # Carrying out, and undoing
 
@@ -424,17 +371,3 @@ async def _in_thread(work: Callable[P, T], *arguments: P.args, **named: P.kwargs
     except asyncio.CancelledError:
         await asyncio.wait([future])
         raise
-
-
-def _interface(network: Network, wanted: EndpointRequest, taken: set[str]) -> str:
-    chosen = wanted.driver_options.get("com.docker.network.endpoint.ifname", "")
-    if chosen and chosen not in taken:
-        return chosen
-    numbers = range(len(taken) + 1)
-    return next(name for n in numbers if (name := f"{network.interface_prefix}{n}") not in taken)
-
-
-def _dns_names(request: SandboxRequest, wanted: EndpointRequest) -> tuple[str, ...]:
-    """By which other containers find it; the first is also what its address is called."""
-    names = (request.name, *wanted.aliases, request.container_id[:SHORT_ID], request.hostname)
-    return tuple(dict.fromkeys(name for name in names if name))

@@ -3,7 +3,8 @@
 A FORWARD chain of iptables with policy drop (a dockerd's, ufw's) drops what containers of ours
 send and receive, whatever our own table says: a drop is final, an accept is not. So two rules for
 each of our bridges go to the end of that chain, after everything its owner decided, marked with
-our comment; and come out again when the daemon stops. Nothing else of others' is touched.
+our comment; and come out again when the daemon stops and no container is left. Nothing else of
+others' is touched.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

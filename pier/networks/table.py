@@ -4,6 +4,7 @@ Small changes are elements. If one is refused, somebody changed the table behind
 crash came between row and element: then the table is written anew, as a whole, from the rows.
 """
 
+import asyncio
 import logging
 from collections.abc import Sequence
 
@@ -23,9 +24,16 @@ class Table:
         self._name = name
         self._records = records
         self._nft = Nftables()
+        # What is written anew must be read from the rows only when its turn has come: an element
+        # added in between would be lost.
+        self._turn = asyncio.Lock()
 
     async def rewrite(self) -> None:
         """Make everything as the rows say, whatever it was."""
+        async with self._turn:
+            await self._rewrite()
+
+    async def _rewrite(self) -> None:
         bridges = [to_bridge(n) for n in self._records.networks() if n.bridge]
         script = firewall.table_script(self._name, bridges, self._records.forwards())
         await self._nft.apply_script(script)
@@ -51,18 +59,19 @@ class Table:
         await neighbours.admit(self._nft, self._name, bridges)
 
     async def close(self, *, keep: bool) -> None:
-        """Stop. keep: containers go on running, so the table stays; exceptions never do."""
-        await neighbours.withdraw(self._nft, self._name)
+        """Stop. keep: containers go on running, and with them what they need."""
         if not keep:
+            await neighbours.withdraw(self._nft, self._name)
             await self._nft.apply_script(firewall.delete_script(self._name))
         await self._nft.close()
 
     async def _change(self, statements: Sequence[str]) -> None:
-        try:
-            await self._nft.apply(statements)
-        except NftError as error:
-            _log.warning("nftables table %s is written again: %s", self._name, error)
-            await self.rewrite()
+        async with self._turn:
+            try:
+                await self._nft.apply(statements)
+            except NftError as error:
+                _log.warning("nftables table %s is written again: %s", self._name, error)
+                await self._rewrite()
 
 
 def to_bridge(network: Network) -> Bridge:

@@ -394,7 +394,8 @@ def test_a_neighbour_that_drops_gets_an_exception_for_our_bridges(tmp_path: Path
                 assert await reach(up.netns_fd, OUTSIDE, 90) == HOST
         listed = await nft.list_json("chain", "ip", "filter", "FORWARD")
         assert listed.count(b"pier-ptst0") == 2
-        await world.networks._table.close(keep=True)
+        await world.networks.take_down(up.container_id)
+        await world.networks.close()
         assert b"pier-ptst0" not in await nft.list_json("chain", "ip", "filter", "FORWARD")
 
     on_a_host(tmp_path, body)
@@ -610,5 +611,57 @@ def test_a_start_that_is_cancelled_or_fails_leaves_nothing(tmp_path: Path) -> No
             await world.networks.take_down(id_)
             assert world.networks.endpoints(id_) == []
         await world.networks.bring_up(request(id_, "bridge", ports=ports))
+
+    on_a_host(tmp_path, body)
+
+
+def test_two_daemons_live_side_by_side(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        database = Database(tmp_path / "other.db")
+        settings = NetworkSettings(
+            bridge="ptst1",
+            address_pools=(AddressPool("10.213.128.0/17", 24),),
+            ready_sandboxes=0,
+        )
+        other = Networks(database, Events(), settings)
+        mine, theirs = world.networks, World.__new__(World)
+        theirs.database = database
+        await mine.create(NetworkSpec(name="a"))
+        await other.open()
+        try:
+            assert other.get("bridge").pool4 == Pool(
+                subnet="10.213.129.0/24", gateway="10.213.129.1"
+            )
+            ports = (PortRequest(port=80, host_port="8080"),)
+            one = await mine.bring_up(request(world.container(1), "bridge", ports=ports))
+            id_ = theirs.container(2)
+            with pytest.raises(Failed, match="failed to bind host port"):
+                await other.bring_up(request(id_, "bridge", ports=ports))
+            ports = (PortRequest(port=80, host_port="8081"),)
+            two = await other.bring_up(request(id_, "bridge", ports=ports))
+            with server(one.netns_fd, 80), server(two.netns_fd, 80):
+                assert await reach(one.netns_fd, two.endpoints[0].ipv4, 80, 0.3) == ""
+                assert await reach(two.netns_fd, one.endpoints[0].ipv4, 80, 0.3) == ""
+                assert await reach(one.netns_fd, HOST, 8081) != ""
+                await other.take_down(id_)
+                await other.close()
+                assert await reach(world.outside, HOST, 8080) == OUTSIDE
+        finally:
+            await other.take_down(f"{2:012x}".ljust(64, "0"))
+            await other.close()
+            database.close()
+
+    on_a_host(tmp_path, body)
+
+
+def test_what_a_crash_left_of_a_container_goes_before_it_starts_again(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        id_ = world.container(1)
+        ports = (PortRequest(port=80, host_port="8080"),)
+        await world.networks.bring_up(request(id_, "bridge", ports=ports))
+        await world.restarted()
+        up = await world.networks.bring_up(request(id_, "bridge", ports=ports))
+        with server(up.netns_fd, 80):
+            assert await reach(world.outside, HOST, 8080) == OUTSIDE
 
     on_a_host(tmp_path, body)
