@@ -3,7 +3,8 @@
 Sizes are looked up in threads: they walk directories.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -68,33 +69,37 @@ async def _images(call: Call) -> Part:
     """Layers that several images share are counted once."""
     images: Sequence[Image] = await settled(call.engine.images.list_())
     used = [container.image_id for container in call.engine.containers.list_()]
-    top = {image.chain_id: image.size for image in images}
-    shared = sum(_shared(image, images) for image in images)
-    total = max(sum(top.values()) - shared, 0)
-    needed = sum(image.size for image in images if image.id in used)
+    layers = {image.id: _layers(call, image) for image in images}
+    sharing = Counter(chain for sizes_ in layers.values() for chain in sizes_)
     items = [
         image_json(
             image,
             call.version,
             containers=used.count(image.id),
-            shared_size=_shared(image, images),
+            shared_size=sum(size for chain, size in layers[image.id].items() if sharing[chain] > 1),
         )
         for image in images
     ]
+    total = _sum(layers.values())
+    needed = _sum(sizes_ for image_id, sizes_ in layers.items() if image_id in used)
     active = sum(image.id in used for image in images)
-    return Part(items=items, active=active, total_size=total, reclaimable=max(total - needed, 0))
+    return Part(items=items, active=active, total_size=total, reclaimable=total - needed)
 
 
-def _shared(image: Image, images: Sequence[Image]) -> int:
-    """The size of the largest other image whose layers this one is built on."""
-    below = [
-        other.size
-        for other in images
-        if other.chain_id != image.chain_id
-        and image.layers[: len(other.layers)] == other.layers
-        and other.layers
-    ]
-    return max(below, default=0)
+Layers = Mapping[tuple[str, ...], int]
+"""Sizes of layers; each is named by itself and all below it."""
+
+
+def _layers(call: Call, image: Image) -> Layers:
+    sizes_: Sequence[int] = call.engine.images.layer_sizes(image)
+    return {image.layers[: number + 1]: size for number, size in enumerate(sizes_)}
+
+
+def _sum(layers: Iterable[Layers]) -> int:
+    united: dict[tuple[str, ...], int] = {}
+    for sizes_ in layers:
+        united |= sizes_
+    return sum(united.values())
 
 
 async def _containers(call: Call) -> Part:

@@ -288,6 +288,12 @@ class FakeImages:
     def list_(self) -> list[Image]:
         return self.images
 
+    def last_tagged_ns(self, image_id: str) -> int:
+        return 0
+
+    def layer_sizes(self, image: Image) -> list[int]:
+        return [1234] * len(image.layers)
+
     def tag(self, name: str, reference: str) -> None:
         self.tagged.append((name, reference))
 

@@ -502,6 +502,9 @@ def test_disk_usage_comes_in_both_forms(run: Run) -> None:
             "ActiveCount": 1, "TotalCount": 3, "Reclaimable": 200, "TotalSize": 300,
         }  # fmt: skip
         assert "Containers" in both
+        assert both["ImageUsage"] == {
+            "ActiveCount": 1, "TotalCount": 2, "Reclaimable": 0, "TotalSize": 1234,
+        }  # fmt: skip
         verbose = (await client.get("/system/df?verbose=1&type=volume")).json
         assert set(verbose) == {"VolumeUsage"}
         assert len(verbose["VolumeUsage"]["Items"]) == 2

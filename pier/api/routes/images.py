@@ -107,8 +107,9 @@ def _sets(pattern: str) -> bool:
 
 
 async def inspect(call: Call) -> web.StreamResponse:
-    image: Image = await settled(call.engine.images.get(call.name))
-    return answers.json(inspect_json(image, call.version))
+    image: Image = call.engine.images.get(call.name)
+    tagged_ns = call.engine.images.last_tagged_ns(image.id)
+    return answers.json(inspect_json(image, call.version, tagged_ns))
 
 
 async def history(call: Call) -> web.StreamResponse:
