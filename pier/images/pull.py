@@ -23,7 +23,7 @@ from pier.images.receiving import (
     download,
     receive,
 )
-from pier.images.store import LEASE_S, Images
+from pier.images.store import Images
 from pier.images.transfer import Meter, Report, Step, Transfers, reported
 from pier.images.unpack import LayerCountMismatch
 from pier.oci import platform as platforms
@@ -42,6 +42,9 @@ from pier.registry.client import RegistryClient
 from pier.registry.credentials import Auth, credentials_for
 from pier.registry.repository import Manifest as Fetched
 from pier.registry.repository import Repository
+
+_LEASE_S = 24 * 3600.0
+"""How long what a failed or killed pull had fetched is kept for the next one."""
 
 
 class ForeignLayer(InvalidArgument):
@@ -151,7 +154,7 @@ class Puller:
         """The lease of one image's pulls. Ends with the last of them, if it succeeded."""
         self._pulling[lease] += 1
         try:
-            yield self._images.leases.create(self._images.clock_ns(), LEASE_S, lease)
+            yield self._images.leases.create(self._images.clock_ns(), _LEASE_S, lease)
         finally:
             self._pulling[lease] -= 1
         if not self._pulling[lease]:

@@ -19,8 +19,8 @@ from pathlib import Path
 from pier.archive.compression import BrokenStream, chunks_of
 from pier.archive.entry import InvalidArchive
 from pier.archive.layer import Extracted, extract_layer
-from pier.errors import Failed
-from pier.images.transfer import Meter, Pipe
+from pier.errors import Failed, InvalidArgument
+from pier.images.transfer import Meter, Pipe, blocking, settled
 from pier.images.unpack import DiffIdMismatch
 from pier.oci.digest import Descriptor, Digest, DigestMismatch
 from pier.registry.failures import WrongContent
@@ -92,7 +92,8 @@ class Extractors:
         """Extract a blob that is here already."""
         path = content.path(layer.blob.digest)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, self._extract_file, layer, path, directory)
+        work = loop.run_in_executor(self._pool, self._extract_file, layer, path, directory)
+        return await settled(work)
 
     def _extract_file(self, layer: Layer, path: Path, directory: Path) -> Extracted:
         with path.open("rb") as file:
@@ -127,7 +128,6 @@ class _Sink:
         self._pipe = pipe
         self._unpacking = unpacking
         self._meter = meter
-        self._writing: asyncio.Future[None] | None = None
 
     @property
     def offset(self) -> int:
@@ -141,14 +141,12 @@ class _Sink:
     async def feed(self) -> None:
         """Pass on what the ingest holds from an earlier attempt."""
         chunks = self._ingest.chunks()
-        while chunk := await asyncio.to_thread(next, chunks, b""):
+        while chunk := await blocking(next, chunks, b""):
             self._stop_if_pointless()
             await self._in_thread(chunk, keep=False)
 
     async def _in_thread(self, chunk: bytes, *, keep: bool) -> None:
-        loop = asyncio.get_running_loop()
-        self._writing = loop.run_in_executor(None, self._write, chunk, keep)
-        await asyncio.shield(self._writing)
+        await blocking(self._write, chunk, keep)
 
     def _write(self, chunk: bytes, keep: bool) -> None:
         if keep:
@@ -162,11 +160,6 @@ class _Sink:
         error = self._unpacking.exception()
         if error is not None and not isinstance(error, InvalidArchive | BrokenStream):
             raise error
-
-    async def settle(self) -> None:
-        """Wait for the thread that may still write."""
-        if self._writing is not None and not self._writing.done():
-            await asyncio.wait({self._writing})
 
 
 async def receive(
@@ -183,7 +176,7 @@ async def receive(
     attempt had left a part of the bytes, LayerVerificationFailed when it had not.
     """
     with content.ingest(layer.blob.digest) as ingest:
-        held = await asyncio.to_thread(ingest.resume)
+        held = await blocking(ingest.resume)
         if held > layer.blob.size:
             ingest.restart()
         pipe = Pipe()
@@ -195,13 +188,14 @@ async def receive(
             _verify(ingest, layer, repository.registry, resumed=held > 0)
             pipe.end()
             extracted = await asyncio.shield(unpacking)
-        except BaseException:
+            check_diff_id(layer, extracted)
+        except BaseException as error:
             pipe.break_off(_TransferBroken())
-            await sink.settle()
             await asyncio.wait({unpacking})
             unpacking.exception()
+            if isinstance(error, InvalidArgument):
+                ingest.abort()  # the right bytes of something that is no layer
             raise
-        check_diff_id(layer, extracted)
         ingest.commit(layer.blob.size)
         return extracted
 
@@ -214,13 +208,10 @@ async def download(
     pipe.close()
     nothing: asyncio.Future[Extracted] = asyncio.get_running_loop().create_future()
     with content.ingest(blob.digest) as ingest:
-        if await asyncio.to_thread(ingest.resume) > blob.size:
+        if await blocking(ingest.resume) > blob.size:
             ingest.restart()
         sink = _Sink(ingest, pipe, nothing, meter)
-        try:
-            await repository.fetch(blob, sink)
-        finally:
-            await sink.settle()
+        await repository.fetch(blob, sink)
         try:
             ingest.commit(blob.size)
         except (DigestMismatch, SizeMismatch) as error:

@@ -1,0 +1,276 @@
+"""Pushing: an image's blobs and manifest to a registry, moving only what it lacks.
+
+Layers go as they were pulled, so a pulled image keeps its digest wherever it is pushed. Layers
+made here are plain tar until now: they are compressed once, always to the same bytes, and
+remembered, and the image then has the manifest that names them. Each blob: is it there (HEAD)?
+can the registry link it from another of its repositories? else it is uploaded.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from pier.archive.compression import chunks_of, gzipped
+from pier.errors import InvalidArgument, NotFound
+from pier.images.model import Image
+from pier.images.store import Images
+from pier.images.transfer import SHORT, Meter, Report, Step, Transfers, blocking, reported
+from pier.oci.digest import Descriptor, Digest
+from pier.oci.manifest import (
+    DOCKER_LAYER,
+    OCI_LAYER,
+    OCI_LAYER_GZIP,
+    InvalidManifest,
+    Manifest,
+    format_manifest,
+    is_foreign,
+    parse_manifest,
+)
+from pier.oci.platform import WrongPlatform, matches, parse_platform
+from pier.oci.reference import Reference, parse_reference
+from pier.registry.client import RegistryClient
+from pier.registry.credentials import Auth, credentials_for
+from pier.registry.uploads import Source, Uploads
+from pier.store.content import ContentStore, Ingest
+
+_CHUNK = 256 * 1024
+_MOUNT_ATTEMPTS = 3
+_PLAIN = (OCI_LAYER, DOCKER_LAYER)
+
+_REPOSITORIES_WITH = """
+    SELECT DISTINCT substr(reference, 1, instr(reference, '@') - 1) AS name
+    FROM tags JOIN image_blobs ON image_blobs.image = tags.image
+    WHERE image_blobs.digest = ? AND reference LIKE '%@%' ORDER BY name
+"""
+
+
+class NoSuchLocalTag(NotFound):
+    def __init__(self, reference: Reference) -> None:
+        what = "tag" if reference.tag else "name"
+        super().__init__(
+            f"An image does not exist locally with the {what}: {reference.familiar_name}"
+        )
+
+
+class PushByDigest(InvalidArgument):
+    def __init__(self) -> None:
+        super().__init__("cannot push a digest reference")
+
+
+class Pusher:
+    """One per daemon."""
+
+    def __init__(self, client: RegistryClient, images: Images, *, max_uploads: int = 5) -> None:
+        self._client = client
+        self._images = images
+        self._content = images.content
+        self._transfers = Transfers()
+        self._slots = asyncio.Semaphore(max_uploads)
+
+    def push(
+        self, name: str, *, tag: str = "", platform: str = "", auth: Auth | None = None
+    ) -> AsyncIterator[Step]:
+        """The steps of a push of one tag, or of all tags of `name` when there is none.
+
+        Errors before the first step mean that nothing was begun; later ones are raised too.
+        """
+        reference = parse_reference(name)
+        if reference.digest:
+            raise PushByDigest
+        if tag:
+            reference = reference.with_tag(tag)
+        chosen = self._chosen(reference, platform)
+
+        async def work(report: Report) -> None:
+            report(Step(status=f"The push refers to repository [{reference.name}]"))
+            credentials = credentials_for(reference.domain, auth)
+            repository = self._client.repository(reference.domain, reference.path, credentials)
+            for each, image in chosen:
+                await self._one(Uploads(repository), each, image, report)
+
+        return reported(work)
+
+    def _chosen(self, reference: Reference, platform: str) -> list[tuple[Reference, Image]]:
+        """The images to push, by reference. Raises NoSuchLocalTag, WrongPlatform."""
+        names = [str(reference)] if reference.tag else self._images.records.tags_of(reference.name)
+        found = [(parse_reference(name), self._images.find(name)) for name in names]
+        if not found:
+            raise NoSuchLocalTag(reference)
+        chosen = []
+        for each, image in found:
+            if image is None:
+                raise NoSuchLocalTag(each)
+            self._check_platform(each, image, platform)
+            chosen.append((each, image))
+        return chosen
+
+    def _check_platform(self, reference: Reference, image: Image, platform: str) -> None:
+        if not platform:
+            return
+        wanted, actual = (
+            parse_platform(platform, self._images.host),
+            self._images.platform_of(image),
+        )
+        if not matches(actual, wanted):
+            raise WrongPlatform(reference.familiar(), wanted, actual)
+
+    async def _one(
+        self, uploads: Uploads, reference: Reference, image: Image, report: Report
+    ) -> None:
+        async with self._leased() as lease:
+            manifest = await self._prepared(image, lease, report)
+            async with asyncio.TaskGroup() as group:
+                for diff_id, layer in zip(image.layers, manifest.layers, strict=True):
+                    if not is_foreign(layer):
+                        group.create_task(self._layer(uploads, reference, layer, diff_id, report))
+            await self._blob(uploads, reference, manifest.config, lambda _: None)
+            digest = await uploads.put_manifest(reference.tag, manifest.media_type, manifest.raw)
+            self._remember(reference, image, manifest, digest)
+        size = len(manifest.raw)
+        report(Step(status=f"{reference.tag}: digest: {digest} size: {size}"))
+        report(Step(aux={"Tag": reference.tag, "Digest": digest, "Size": size}))
+        self._images.announce("push", image, reference.familiar())
+
+    @asynccontextmanager
+    async def _leased(self) -> AsyncIterator[str]:
+        lease = self._images.lease()
+        try:
+            yield lease
+        finally:
+            self._images.leases.release(lease)
+
+    async def _prepared(self, image: Image, lease: str, report: Report) -> Manifest:
+        """The manifest to push: the image's own, or one with its plain layers compressed."""
+        for digest in (image.manifest, image.id):
+            self._images.leases.add(lease, "blob", digest)
+        parsed = parse_manifest(self._content.read(image.manifest))
+        if not isinstance(parsed, Manifest):
+            raise InvalidManifest("an index is no image")
+        for diff_id in image.layers:
+            report(Step(status="Preparing", id=_short(diff_id)))
+        plain = [layer for layer in parsed.layers if layer.media_type in _PLAIN]
+        if not plain or image.digests:
+            return parsed  # from a registry, or pushed before: that digest has to stay
+        layers = []
+        for diff_id, layer in zip(image.layers, parsed.layers, strict=True):
+            layers.append(await self._compressed(diff_id, layer, lease))
+        raw = format_manifest(parsed.config, layers, parsed.media_type)
+        made = parse_manifest(raw, parsed.media_type)
+        if not isinstance(made, Manifest):
+            raise InvalidManifest("it changed its kind")
+        return made
+
+    async def _compressed(self, diff_id: Digest, layer: Descriptor, lease: str) -> Descriptor:
+        """The layer as gzip: one made before, or one made now."""
+        if layer.media_type not in _PLAIN:
+            return layer
+        records = self._images.records
+        for known in records.find_layers(diff_id):
+            if known.media_type.endswith("gzip"):
+                self._images.leases.add(lease, "blob", known.digest)
+                return Descriptor(OCI_LAYER_GZIP, known.digest, known.size)
+
+        async def compress(_: Report) -> Descriptor:
+            with self._content.ingest(None) as ingest:
+                path = self._content.path(layer.digest)
+                await blocking(_compress, path, ingest)
+                self._images.leases.add(lease, "blob", ingest.digest)
+                made = Descriptor(OCI_LAYER_GZIP, ingest.digest, ingest.offset)
+                ingest.commit()
+            records.insert_layers([diff_id], [made])
+            return made
+
+        return await self._transfers.once(("gzip", diff_id), compress, lambda _: None)
+
+    async def _layer(
+        self,
+        uploads: Uploads,
+        reference: Reference,
+        layer: Descriptor,
+        diff_id: Digest,
+        report: Report,
+    ) -> None:
+        async def work(tell: Report) -> None:
+            await self._blob(
+                uploads,
+                reference,
+                layer,
+                lambda step: tell(
+                    Step(
+                        status=step.status,
+                        id=_short(diff_id),
+                        current=step.current,
+                        total=step.total,
+                    )
+                ),
+            )
+
+        await self._transfers.once(("push", reference.name, layer.digest), work, report)
+
+    async def _blob(
+        self, uploads: Uploads, reference: Reference, blob: Descriptor, report: Report
+    ) -> None:
+        """Have the blob at the registry."""
+        if self._slots.locked():
+            report(Step(status="Waiting"))
+        async with self._slots:
+            if await uploads.has_blob(blob.digest):
+                report(Step(status="Layer already exists"))
+                return
+            for source in self._sources(reference, blob.digest):
+                if await uploads.mount(blob.digest, source.path):
+                    report(Step(status=f"Mounted from {source.path}"))
+                    return
+            meter = Meter(report, "Pushing", "", blob.size)
+            meter(0)
+            await uploads.upload(blob, _source(self._content, blob.digest, meter))
+            report(Step(status="Pushed"))
+
+    def _sources(self, reference: Reference, digest: Digest) -> list[Reference]:
+        """Repositories of the same registry that are known to have the blob."""
+        rows = self._images.database.execute(_REPOSITORIES_WITH, (digest,))
+        found = [parse_reference(str(row["name"])) for row in rows.fetchall()]
+        return [
+            each
+            for each in found
+            if each.domain == reference.domain and each.path != reference.path
+        ][:_MOUNT_ATTEMPTS]
+
+    def _remember(
+        self, reference: Reference, image: Image, manifest: Manifest, digest: Digest
+    ) -> None:
+        """The image has the manifest it was pushed with, and its repository digest."""
+        images = self._images
+        if digest != image.manifest:
+            images.register(self._content.read(image.id), manifest.raw, parent=image.parent)
+            images.database.execute(
+                "UPDATE images SET manifest = ? WHERE id = ?", (digest, image.id)
+            )
+        images.records.set_tag(str(reference.with_digest(digest)), image.id, images.clock_ns())
+
+
+def _short(digest: Digest) -> str:
+    return digest.partition(":")[2][:SHORT]
+
+
+def _compress(path: Path, ingest: Ingest) -> None:
+    with path.open("rb") as file:
+        for chunk in gzipped(chunks_of(file)):
+            ingest.write(chunk)
+
+
+def _source(content: ContentStore, digest: Digest, meter: Meter) -> Source:
+    async def chunks(offset: int, size: int) -> AsyncIterator[bytes]:
+        with content.open(digest) as file:
+            file.seek(offset)
+            left = size
+            while left > 0:
+                chunk = await blocking(file.read, min(left, _CHUNK))
+                if not chunk:
+                    return
+                left -= len(chunk)
+                yield chunk
+                meter(offset + size - left)
+
+    return chunks
