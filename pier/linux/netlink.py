@@ -218,7 +218,7 @@ class RouteSocket:
         found = []
         for payload in self._dump(query):
             if struct.unpack_from("=i", payload, 4)[0] == index:
-                attributes = _attributes(payload[8:])
+                attributes = parse_attributes(payload[8:])
                 found.append(attributes.get(IFA_LOCAL) or attributes[IFA_ADDRESS])
         return found
 
@@ -279,15 +279,15 @@ def _error(header: _Header, payload: bytes, what: Callable[[int], str]) -> OSErr
     if number == 0:
         return None
     # After the error comes the header of the request (CAP_ACK), then the kernel's own words.
-    words = _attributes(payload[20:]).get(NLMSGERR_ATTR_MSG, b"").rstrip(b"\0").decode()
+    words = parse_attributes(payload[20:]).get(NLMSGERR_ATTR_MSG, b"").rstrip(b"\0").decode()
     text = f"{what(header.sequence)}: {os.strerror(number)}"
     return OSError(number, f"{text} ({words})" if words else text)
 
 
 def _link(payload: bytes) -> Link:
     index, flags = struct.unpack_from("=iI", payload, 4)
-    attributes = _attributes(payload[16:])
-    info = _attributes(attributes.get(IFLA_LINKINFO, b""))
+    attributes = parse_attributes(payload[16:])
+    info = parse_attributes(attributes.get(IFLA_LINKINFO, b""))
     return Link(
         index=index,
         name=_string(attributes.get(IFLA_IFNAME, b"")),
@@ -302,7 +302,7 @@ def _link(payload: bytes) -> Link:
 
 def _destination(payload: bytes) -> Network | None:
     length, table = payload[1], payload[4]
-    attributes = _attributes(payload[12:])
+    attributes = parse_attributes(payload[12:])
     destination = attributes.get(RTA_DST)
     if destination is None or _number(attributes.get(RTA_TABLE)) not in (RT_TABLE_MAIN, 0):
         return None
@@ -346,7 +346,7 @@ def _mac(kind: int, address: str) -> bytes:
     return attribute(kind, bytes.fromhex(address.replace(":", "")))
 
 
-def _attributes(data: bytes) -> dict[int, bytes]:
+def parse_attributes(data: bytes) -> dict[int, bytes]:
     found: dict[int, bytes] = {}
     offset = 0
     while offset + 4 <= len(data):

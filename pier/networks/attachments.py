@@ -10,12 +10,15 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from ipaddress import ip_address
 from typing import ParamSpec, Protocol, TypeVar
 
 from pier.errors import Conflict, Failed, Forbidden
+from pier.linux import conntrack
 from pier.networks import ipam, proxy, sandbox
 from pier.networks.claims import AlreadyConnected, Claims
 from pier.networks.dns import NameServer, View
+from pier.networks.firewall import Forward
 from pier.networks.model import (
     Endpoint,
     EndpointRequest,
@@ -148,6 +151,7 @@ class Attachments:
             self._release(running)
         if forwards:
             await self._table.delete(forwards)
+            await _forget_flows(forwards)
         for endpoint in endpoints:
             self._tell("disconnect", endpoint)
 
@@ -269,6 +273,7 @@ class Attachments:
             await self._table.add(self._records.forwards(endpoint.container_id))
         except OSError as error:
             raise CannotPublish(name, endpoint, str(error)) from error
+        await _forget_flows(self._records.forwards(endpoint.container_id))
         await self._start_proxies(running, endpoints)
 
     async def _unpublish(self, container_id: str, before: Sequence[object]) -> None:
@@ -357,6 +362,21 @@ class Attachments:
             network.id,
             {"container": endpoint.container_id, "name": network.name, "type": network.driver},
         )
+
+
+async def _forget_flows(forwards: Sequence[Forward]) -> None:
+    """UDP clients that go on sending shall be led anew."""
+    udp = [forward for forward in forwards if forward.protocol == "udp"]
+    if not udp:
+        return
+    try:
+        await _in_thread(
+            conntrack.forget_udp,
+            host_ports={forward.host_port for forward in udp},
+            addresses={ip_address(forward.address).packed for forward in udp},
+        )
+    except OSError:
+        _log.warning("flows to ports %s live on", [f.host_port for f in udp], exc_info=True)
 
 
 async def _in_thread(work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:

@@ -665,3 +665,27 @@ def test_what_a_crash_left_of_a_container_goes_before_it_starts_again(tmp_path: 
             assert await reach(world.outside, HOST, 8080) == OUTSIDE
 
     on_a_host(tmp_path, body)
+
+
+def test_a_udp_client_that_goes_on_sending_reaches_the_next_container(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        ports = (PortRequest(port=53, protocol="udp", host_port="5300"),)
+        client = netns.socket_in(world.outside, socket.AF_INET, socket.SOCK_DGRAM)
+        client.sendto(b"before", (HOST, 5300))  # remembered as a flow to the host itself
+        for number in (1, 2):
+            id_ = world.container(number)
+            up = await world.networks.bring_up(request(id_, "bridge", ports=ports))
+            inside = netns.socket_in(up.netns_fd, socket.AF_INET, socket.SOCK_DGRAM)
+            with inside:
+                inside.bind(("0.0.0.0", 53))
+                inside.settimeout(3)
+                client.sendto(b"hello %d" % number, (HOST, 5300))
+                data, peer = await asyncio.to_thread(inside.recvfrom, 100)
+                assert (data, peer[0]) == (b"hello %d" % number, OUTSIDE)
+                inside.sendto(b"hi", peer)
+                client.settimeout(3)
+                assert await asyncio.to_thread(client.recv, 100) == b"hi"
+            await world.networks.take_down(id_)
+        client.close()
+
+    on_a_host(tmp_path, body)
