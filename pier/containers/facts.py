@@ -43,6 +43,8 @@ class HostFacts:
     cgroup_namespaces: bool = True
     seccomp: bool = True
     apparmor: bool = False
+    apparmor_profiles: frozenset[str] = frozenset()
+    """Loaded into the kernel when the daemon started; Pier loads none itself."""
     selinux: bool = False
     recursive_readonly: bool = True
     """mount_setattr(2) exists: Linux 5.12."""

@@ -55,6 +55,7 @@ def read_host_facts() -> HostFacts:
         cgroup_namespaces=Path("/proc/self/ns/cgroup").exists(),
         seccomp=Path("/proc/sys/kernel/seccomp").exists(),
         apparmor=_text("/sys/module/apparmor/parameters/enabled") == "Y",
+        apparmor_profiles=_apparmor_profiles(_text("/sys/kernel/security/apparmor/profiles")),
         selinux=Path("/sys/fs/selinux/enforce").exists(),
         thermal_throttle=_thermal_throttle(),
         **_version_facts(groups),
@@ -121,6 +122,11 @@ def _hard_limits() -> dict[str, int]:
             hard = resource.getrlimit(number)[1]
             limits[name] = UNLIMITED if hard == resource.RLIM_INFINITY else hard
     return limits
+
+
+def _apparmor_profiles(text: str) -> frozenset[str]:
+    """Names of lines such as "docker-default (enforce)"."""
+    return frozenset(line.rpartition(" (")[0] for line in text.splitlines() if " (" in line)
 
 
 def _thermal_throttle() -> tuple[str, ...]:

@@ -31,8 +31,9 @@ class FileKey(NamedTuple):
 class LogFile:
     """One file, open, read forwards from where it stands."""
 
-    def __init__(self, fd: int, driver: str, *, compressed: bool) -> None:
+    def __init__(self, fd: int, driver: str, *, compressed: bool, bounded: bool) -> None:
         found = os.fstat(fd)
+        self._limit = found.st_size if bounded else None
         self.key = FileKey(found.st_dev, found.st_ino)
         self._fd = fd
         self._driver = driver
@@ -46,7 +47,10 @@ class LogFile:
 
     def read(self) -> list[Record] | None:
         """The next records; None at the end, for now. A damaged gzip file just ends."""
-        data = os.read(self._fd, READ_BYTES)
+        wanted = READ_BYTES
+        if self._limit is not None:
+            wanted = min(wanted, self._limit - os.lseek(self._fd, 0, os.SEEK_CUR))
+        data = os.read(self._fd, max(0, wanted))
         if not data:
             return None
         if self._inflate is not None:
@@ -129,10 +133,17 @@ class LogFile:
 
 
 class LogFiles:
-    """A log from its oldest file to whatever is written while it is read."""
+    """A log from its oldest file to whatever is written while it is read.
 
-    def __init__(self, path: Path, driver: str, tail: int | None = None) -> None:
+    bounded: only what is there when it is opened; a container that never stops writing would
+    otherwise never be read to the end.
+    """
+
+    def __init__(
+        self, path: Path, driver: str, tail: int | None = None, *, bounded: bool = False
+    ) -> None:
         self._path = path
+        self._bounded = bounded
         self._driver = driver
         self._files = self._open_all(set())
         if tail is not None:
@@ -159,6 +170,8 @@ class LogFiles:
     def _next_file(self) -> bool:
         """Leave a file that was read to its end, unless it is the last and still being written."""
         if len(self._files) < 2:
+            if self._bounded:
+                return False
             known = {file.key for file in self._files}
             newer = self._newer_than(known)
             # The file before is read once more: more may have come between our last reading of
@@ -199,7 +212,7 @@ class LogFiles:
     def _open(self, path: Path) -> LogFile | None:
         with contextlib.suppress(FileNotFoundError):
             fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            return LogFile(fd, self._driver, compressed=path.suffix == ".gz")
+            return LogFile(fd, self._driver, compressed=path.suffix == ".gz", bounded=self._bounded)
         return None
 
     def _keep_last(self, lines: int) -> None:

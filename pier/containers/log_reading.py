@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 
 from pier.containers.log_files import LogFiles
@@ -16,8 +15,8 @@ _SECOND_NS = 1_000_000_000
 
 async def read_all(path: Path, driver: str, query: LogQuery) -> AsyncGenerator[LogChunk, None]:
     """What was written until now: a container that never stops writing does not hold us."""
-    shown = Filter(replace(query, until_ns=query.until_ns or time.time_ns()))
-    files = await asyncio.to_thread(LogFiles, path, driver, query.tail)
+    shown = Filter(query)
+    files = await asyncio.to_thread(LogFiles, path, driver, query.tail, bounded=True)
     try:
         async for chunk in _rest(files, shown):
             yield chunk

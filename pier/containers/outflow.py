@@ -25,6 +25,7 @@ class _Outflow:
         self._more = asyncio.Event()
         self.stopped = False
         self.ended = False
+        self.error: BaseException | None = None
 
     def write(self, data: bytes) -> None:
         """In the thread. Waits while the reader is behind; raises ReaderGone."""
@@ -44,7 +45,9 @@ class _Outflow:
                 self._chunks.append(chunk)
         self._wake()
 
-    def end(self) -> None:
+    def end(self, error: BaseException | None = None) -> None:
+        """In the thread, as its last act."""
+        self.error = error
         self.ended = True
         self._wake()
 
@@ -66,6 +69,11 @@ class _Outflow:
                 self._more.clear()
             await self._more.wait()
 
+    async def wait_for_end(self) -> None:
+        while not self.ended:
+            await self._more.wait()
+            self._more.clear()
+
     def _wake(self) -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._more.set)
@@ -86,15 +94,20 @@ async def written_by(
             work(flow.write)
             flow.flush()
         except ReaderGone:
-            pass
-        finally:
+            flow.end()
+        except BaseException as error:
+            flow.end(error)
+        else:
             flow.end()
 
-    future = asyncio.get_running_loop().run_in_executor(None, run)
+    # A thread of its own: a reader may be slow for hours, and the executor has few threads.
+    thread = threading.Thread(target=run, name="outflow", daemon=True)
+    thread.start()
     try:
         while chunk := await flow.next_chunk():
             yield chunk
-        await asyncio.shield(future)
+        if flow.error is not None:
+            raise flow.error
     finally:
         flow.stop()
-        await asyncio.wait({future})
+        await flow.wait_for_end()

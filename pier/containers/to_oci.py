@@ -74,7 +74,7 @@ class OciInputs:
     no_new_privileges: bool = False
     """The daemon's default."""
     apparmor_default: str = ""
-    """The profile of containers that name none, where the host has AppArmor."""
+    """The profile of containers that name none, where the host has it loaded."""
 
 
 def to_oci(inputs: OciInputs) -> OciObject:
@@ -180,7 +180,10 @@ def _apparmor_profile(inputs: OciInputs, security: SecurityOptions) -> str:
         return ""
     if security.apparmor:
         return security.apparmor
-    return "" if inputs.spec.host.privileged else inputs.apparmor_default
+    default = inputs.apparmor_default
+    if inputs.spec.host.privileged or default not in inputs.facts.apparmor_profiles:
+        return ""
+    return default
 
 
 def _mount_inputs(inputs: OciInputs, security: SecurityOptions) -> MountInputs:

@@ -84,8 +84,6 @@ def _check_host(host: HostSpec) -> None:
 
 def _ability_warnings(host: HostSpec, facts: HostFacts) -> list[str]:
     warnings = []
-    if host.network_mode == "host" and host.port_bindings:
-        warnings.append("Published ports are discarded when using host network mode")
     if host.cgroupns_mode == "private" and not facts.cgroup_namespaces:
         warnings.append(
             "Your kernel does not support cgroup namespaces.  Cgroup namespace setting discarded."

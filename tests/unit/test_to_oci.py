@@ -222,3 +222,18 @@ def test_an_ordinary_container_raises_no_warning() -> None:
         sysctls={"net.core.somaxconn": "1", "kernel.shmmax": "1"},
     )
     assert validate(replace(SPEC, host=host), FACTS) == []
+
+
+def test_the_default_apparmor_profile_is_used_where_it_is_loaded() -> None:
+    def profile(facts: HostFacts, host: HostSpec | None = None) -> str | None:
+        made = config(host, facts=facts, apparmor_default="docker-default")
+        found: str | None = made["process"].get("apparmorProfile")
+        return found
+
+    loaded = replace(FACTS, apparmor=True, apparmor_profiles=frozenset({"docker-default"}))
+    assert profile(FACTS) is None
+    assert profile(replace(FACTS, apparmor=True)) is None
+    assert profile(loaded) == "docker-default"
+    assert profile(loaded, HostSpec(privileged=True)) is None
+    assert profile(loaded, HostSpec(security_opt=("apparmor=unconfined",))) is None
+    assert profile(loaded, HostSpec(security_opt=("apparmor=mine",))) == "mine"
