@@ -60,10 +60,9 @@ class TarWriter:
         self.entries += 1
         self._write(format_entry(entry))
 
-    def bytes_file(self, name: bytes, data: bytes) -> None:
-        """A small file made here: owned by root, at the epoch."""
-        entry = Entry(REGULAR, name, size=len(data))
-        entry.stored = len(data)
+    def small_file(self, entry: Entry, data: bytes) -> None:
+        """A file made here, of `entry.size` bytes."""
+        entry.stored = entry.size
         self.entry(entry)
         self._write(data + bytes(padding(len(data))))
 

@@ -14,7 +14,7 @@ from pier.images.model import Image
 from pier.images.unpack import extract
 from pier.oci.image import History, ImageConfig, RunConfig
 from pier.oci.platform import Platform, parse_platform
-from pier.oci.reference import parse_reference
+from pier.oci.reference import Reference, parse_reference
 from pier.store.content import Ingest
 
 DEFAULT_MESSAGE = "Imported from -"
@@ -33,10 +33,32 @@ async def import_image(
     name = parse_reference(reference).tagged() if reference else None
     run = apply_changes(RunConfig(), changes)
     wanted = parse_platform(platform, images.host) if platform else images.host
+    return await import_with(
+        images,
+        chunks,
+        name,
+        run,
+        message=message or DEFAULT_MESSAGE,
+        created_ns=images.clock_ns(),
+        platform=wanted,
+    )
+
+
+async def import_with(
+    images: Library,
+    chunks: AsyncIterator[bytes],
+    name: Reference | None,
+    run: RunConfig,
+    *,
+    message: str,
+    created_ns: int,
+    platform: Platform | None = None,
+) -> Image:
+    """Make an image of a tar, with a given config."""
     lease = images.lease()
     try:
         layer = await _take_in(images, chunks, lease)
-        config = _config(layer, run, message or DEFAULT_MESSAGE, wanted, images.clock_ns())
+        config = _config(layer, run, message, platform or images.host, created_ns)
         image = images.create(config, names=[name] if name else [])
     finally:
         images.leases.release(lease)
