@@ -1,1 +1,22 @@
-"""Docker's dialect: translation at the door, no decisions."""
+"""Docker's Engine API, 1.24 to 1.56: a translation of the engine, without decisions of its own.
+
+versions    which versions are spoken, what Pier calls itself
+app         the aiohttp application
+listen      serving it on sockets
+connection  a client's connection, as it may stop being HTTP
+hijack      taking a connection over: attach, exec
+streams     stdcopy frames and header blocks (pure)
+dispatch    from a request to its route, from an error to its status
+call        one call as a route sees it: parameters, body, filters
+answers     JSON, empty and streamed answers; what ends when its client leaves
+progress    the steps of pulls, loads and builds, streamed
+schema/     Docker's JSON and its translation (pure)
+routes/     the endpoints, by subject
+views       what an answer about a container needs, collected
+listing     the filters of `docker ps`
+events      events on the wire, and who wants them
+usage       `docker system df`
+volumes     volumes as answers show them
+auth        credentials in headers
+requests    values between the API and the engine
+"""

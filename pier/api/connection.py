@@ -21,7 +21,8 @@ import socket
 from collections.abc import Callable
 from enum import Enum, auto
 
-_LONGEST_HEAD = 64 * 1024
+LONGEST_HEAD = 1024 * 1024
+"""Go's bound too: build arguments come in the query, credentials in headers."""
 _HIJACKED = re.compile(
     rb"POST (?:/v[0-9.]+)?/(?:containers/[^ ?]+/attach|exec/[^ ?]+/start)(?:\?[^ ]*)? HTTP/1\.1\r\n"
 )
@@ -54,7 +55,7 @@ def request_length(data: bytes) -> int | None:
     if not data.startswith(b"POST "[: len(data)]):
         return None
     if _END not in data:
-        return 0 if len(data) < _LONGEST_HEAD else None
+        return 0 if len(data) < LONGEST_HEAD else None
     return _whole_length(data) if _HIJACKED.match(data) else None
 
 

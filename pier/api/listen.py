@@ -12,11 +12,12 @@ from socket import AF_UNIX, socket
 
 from aiohttp import web
 
-from pier.api.connection import Connection
+from pier.api.connection import LONGEST_HEAD, Connection
 from pier.api.dispatch import HIJACKED
 
 _KEEPALIVE_S = 600.0
 _SHUTDOWN_S = 2.0
+_READ_AHEAD = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,13 @@ class Listener:
     def __init__(self, app: web.Application) -> None:
         self._app = app
         self._runner = web.AppRunner(
-            app, access_log=None, keepalive_timeout=_KEEPALIVE_S, shutdown_timeout=_SHUTDOWN_S
+            app,
+            access_log=None,
+            keepalive_timeout=_KEEPALIVE_S,
+            shutdown_timeout=_SHUTDOWN_S,
+            max_line_size=LONGEST_HEAD,
+            max_field_size=LONGEST_HEAD,
+            read_bufsize=_READ_AHEAD,
         )
         self._servers: list[asyncio.Server] = []
 

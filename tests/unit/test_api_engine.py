@@ -310,7 +310,7 @@ class FakeImages:
     ) -> ImagesPruned:
         return ImagesPruned((), 0)
 
-    async def load(self, body: AsyncIterator[bytes]) -> AsyncIterator[object]:
+    async def load(self, body: AsyncIterator[bytes], *, platform: str) -> AsyncIterator[object]:
         data = b"".join([chunk async for chunk in body])
 
         async def steps() -> AsyncIterator[object]:

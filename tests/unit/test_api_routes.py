@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -352,6 +353,36 @@ def test_stats_without_a_stream_of_what_does_not_run_are_empty(run: Run) -> None
         web = (await client.get("/containers/web/stats?stream=0&one-shot=1")).json
         assert (web["id"], web["memory_stats"]["limit"]) == (WEB, 9)
         assert web["preread"] == "0001-01-01T00:00:00Z"
+
+    run(test)
+
+
+def test_a_websocket_carries_both_ways_without_frames(run: Run) -> None:
+    class Shout:
+        async def serve(self, sock: socket.socket, early: bytes, *, mux: bool) -> None:
+            assert not mux
+            loop = asyncio.get_running_loop()
+            while data := await loop.sock_recv(sock, 100):
+                await loop.sock_sendall(sock, data.upper())
+
+    async def test(client: Client) -> None:
+        async def attach(*_: object) -> Shout:
+            return Shout()
+
+        client.engine.containers.attach = attach  # type: ignore[method-assign, assignment]  # a fake of a fake
+        url = f"{URL}/containers/web/attach/ws?stdin=1&stdout=1&stream=1"
+        async with client.session.ws_connect(url) as ws:
+            for send in (ws.send_bytes(b"abc"), ws.send_str("abc")):
+                await send
+                assert await ws.receive_bytes() == b"ABC"
+
+    run(test)
+
+
+def test_a_query_may_be_long(run: Run) -> None:
+    async def test(client: Client) -> None:
+        names = json.dumps({"name": ["x" * 40_000, "web"]})
+        assert len((await client.get(f"/containers/json?filters={names}")).json) == 1
 
     run(test)
 

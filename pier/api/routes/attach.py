@@ -96,7 +96,7 @@ async def _to_container(ws: web.WebSocketResponse, sock: socket.socket) -> None:
                 await loop.sock_sendall(sock, message.data)
             elif message.type is WSMsgType.TEXT:
                 await loop.sock_sendall(sock, message.data.encode())
-        sock.shutdown(socket.SHUT_WR)
+        sock.shutdown(socket.SHUT_RDWR)  # a websocket has no half-close
     except OSError:
         return  # the container's end has gone
 

@@ -12,6 +12,7 @@ from pier.api.views import Views, full_view, sizes
 from pier.containers.model import Container
 from pier.containers.requests import CommitRequest
 from pier.containers.state import State
+from pier.errors import NotSupported
 
 
 async def list_containers(call: Call) -> web.StreamResponse:
@@ -103,10 +104,16 @@ async def commit(call: Call) -> web.StreamResponse:
     return answers.json({"Id": await call.engine.containers.commit(request)}, 201)
 
 
+async def checkpoints(call: Call) -> web.StreamResponse:
+    raise NotSupported("checkpoints are not supported by Pier")
+
+
 ROUTES = (
     Route("GET", "/containers/json", list_containers),
     Route("GET", "/containers/{name}/json", inspect),
     Route("GET", "/containers/{name}/top", top),
+    Route("GET", "/containers/{name}/checkpoints", checkpoints),
+    Route("POST", "/containers/{name}/checkpoints", checkpoints),
     Route("GET", "/containers/{name}/changes", changes),
     Route("POST", "/commit", commit),
 )

@@ -85,7 +85,8 @@ async def push(call: Call) -> web.StreamResponse:
 
 
 async def load(call: Call) -> web.StreamResponse:
-    events = await settled(call.engine.images.load(body_chunks(call)))
+    platform = call.text("platform") if call.version.at_least(48) else ""
+    events = await settled(call.engine.images.load(body_chunks(call), platform=platform))
 
     async def steps() -> AsyncIterator[Step]:
         async for event in events:
@@ -148,6 +149,10 @@ async def login(call: Call) -> web.StreamResponse:
     return answers.json({"Status": "Login Succeeded", "IdentityToken": token or ""})
 
 
+async def attestations(call: Call) -> web.StreamResponse:
+    raise NotSupported("attestations are not supported by Pier")
+
+
 ROUTES = (
     Route("POST", "/images/create", create),
     Route("POST", "/images/load", load),
@@ -155,6 +160,7 @@ ROUTES = (
     Route("GET", "/images/search", search),
     Route("GET", "/images/{name}/get", save),
     Route("POST", "/images/{name}/push", push),
+    Route("GET", "/images/{name}/attestations", attestations),
     Route("GET", "/distribution/{name}/json", distribution),
     Route("POST", "/auth", login),
 )
