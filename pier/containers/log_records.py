@@ -1,8 +1,8 @@
 """Log files' bytes as records, and records as `docker logs` shows them. Pure.
 
 The formats are pier.runtime.log_format's; the shape of the answer is surface.md k.1. A record's
-moment is kept as text of fixed width, "2006-01-02T15:04:05.000000000Z": it is shown like that,
-and texts of fixed width compare as the moments do.
+moment is shown as text of fixed width, "2006-01-02T15:04:05.000000000Z", and texts of fixed width
+compare as the moments do; it is only brought into that form where somebody looks at it.
 """
 
 import time
@@ -26,7 +26,7 @@ _SECOND_NS = 1_000_000_000
 
 
 class Record(NamedTuple):
-    """Lines of one stream with one moment; only the last may lack its end."""
+    """Lines of one stream with one moment (RFC 3339, UTC); only the last may lack its end."""
 
     stream: str
     moment: str
@@ -75,9 +75,7 @@ def _valid_lines(data: bytes) -> Iterator[_Line]:
 
 
 def _from_line(line: _Line) -> Record:
-    return Record(
-        line.stream, full_width(line.time), line.log.encode(errors="replace"), line.attrs or {}
-    )
+    return Record(line.stream, line.time, line.log.encode(errors="replace"), line.attrs or {})
 
 
 def _decode_blocks(data: bytes) -> Decoded:
@@ -144,18 +142,20 @@ class Filter:
         return chunks
 
     def _chosen(self, records: Iterable[Record]) -> Iterator[Record]:
+        timed = self._since or self._until
         for record in records:
-            if self._until and record.moment > self._until:
+            moment = full_width(record.moment) if timed else ""
+            if self._until and moment > self._until:
                 self.ended = True
                 return
-            if record.stream in self._streams and record.moment >= self._since:
+            if record.stream in self._streams and moment >= self._since:
                 yield record
 
     def _shown(self, record: Record) -> bytes:
         """`[moment ][details ]line`, for every line of the record."""
         if not (self._timestamps or self._details):
             return record.data
-        prefix = f"{record.moment} ".encode() if self._timestamps else b""
+        prefix = f"{full_width(record.moment)} ".encode() if self._timestamps else b""
         if self._details:
             prefix += format_details(record.attributes).encode() + b" "
         return b"".join(prefix + line for line in record.data.splitlines(keepends=True))
