@@ -144,11 +144,11 @@ class Filter:
     def _chosen(self, records: Iterable[Record]) -> Iterator[Record]:
         timed = self._since or self._until
         for record in records:
-            moment = full_width(record.moment) if timed else ""
-            if self._until and moment > self._until:
+            when = full_width(record.moment) if timed else ""
+            if self._until and when > self._until:
                 self.ended = True
                 return
-            if record.stream in self._streams and moment >= self._since:
+            if record.stream in self._streams and when >= self._since:
                 yield record
 
     def _shown(self, record: Record) -> bytes:
