@@ -30,7 +30,7 @@ class Terminal:
     def resize(self, rows: int, columns: int) -> None:
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
-    def type(self, text: str) -> None:
+    def enter(self, text: str) -> None:
         os.write(self._master, text.encode())
 
     def expect(self, text: str, patience_s: float = 15.0) -> str:

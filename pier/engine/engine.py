@@ -37,9 +37,15 @@ from pier.containers.update import Updater
 from pier.engine.facts import EngineFacts, engine_facts
 from pier.engine.tasks import Tasks
 from pier.events import Events
+from pier.images.offline import OfflinePuller
+from pier.images.pull import Puller
+from pier.images.push import Pusher
 from pier.images.store import Images
 from pier.networks.model import DEFAULT_ADDRESS_POOLS, AddressPool, NetworkSettings
 from pier.networks.networks import Networks
+from pier.registry.client import RegistryClient
+from pier.registry.hosts import Hosts
+from pier.registry.queries import Queries
 from pier.runtime.oci_runtime import Candidate, Runtimes
 from pier.runtime.orders import Exit
 from pier.runtime.spawners import Spawner
@@ -62,6 +68,10 @@ class Engine:
     snapshotter: Snapshotter
     leases: Leases
     images: Images
+    registries: RegistryClient
+    registry: Queries
+    puller: OfflinePuller
+    pusher: Pusher
     volumes: Volumes
     networks: Networks
     runtimes: Runtimes
@@ -85,6 +95,7 @@ class Engine:
     def reload(self, settings: Settings) -> None:
         """Take over what can change while the daemon runs."""
         self.settings = settings
+        self.registries.reload(registry_hosts(settings))
         self.events.publish("daemon", "reload", "")
 
 
@@ -102,6 +113,11 @@ async def _build(settings: Settings, stack: AsyncExitStack) -> Engine:
     stack.callback(snapshotter.close)
     leases = Leases(database)
     images = Images(database, content, snapshotter, leases, events)
+    images.sweep()
+    registries = RegistryClient(registry_hosts(settings))
+    stack.push_async_callback(registries.close)
+    puller = Puller(registries, images, max_downloads=settings.max_concurrent_downloads)
+    stack.callback(puller.close)
     volumes = Volumes(database, paths.volumes, events)
     await asyncio.to_thread(volumes.sweep)
     networks = Networks(database, events, network_settings(settings))
@@ -153,6 +169,10 @@ async def _build(settings: Settings, stack: AsyncExitStack) -> Engine:
         snapshotter=snapshotter,
         leases=leases,
         images=images,
+        registries=registries,
+        registry=Queries(registries),
+        puller=OfflinePuller(puller, images),
+        pusher=Pusher(registries, images, max_uploads=settings.max_concurrent_uploads),
         volumes=volumes,
         networks=networks,
         runtimes=runtimes,
@@ -187,6 +207,14 @@ def _containers(parts: Parts, facts: HostFacts) -> tuple[Containers, Execs, Rest
         inputs=inputs,
     )
     return containers, execs, Restorer(parts, supervisor, remover)
+
+
+def registry_hosts(settings: Settings) -> Hosts:
+    """Mirrors and insecure registries; `registry-mirrors` are Docker Hub's, as in Docker."""
+    mirrors = {**settings.mirrors}
+    if settings.registry_mirrors:
+        mirrors.setdefault("docker.io", settings.registry_mirrors)
+    return Hosts(mirrors=mirrors, insecure=settings.insecure_registries)
 
 
 def network_settings(settings: Settings) -> NetworkSettings:

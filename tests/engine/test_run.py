@@ -129,20 +129,20 @@ def environment(daemon: Daemon) -> dict[str, str]:
 def test_a_terminal_with_resize_and_detach(daemon: Daemon, client: list[str]) -> None:
     argv = [*client, "run", "-it", "--name", "tty", "busybox", "sh"]
     with Terminal(argv, environment(daemon)) as terminal:
-        terminal.type("stty size; echo ready\n")
+        terminal.enter("stty size; echo ready\n")
         assert "24 80" in terminal.expect("ready\r\n/ # ")
         terminal.resize(50, 120)
 
         def resized() -> bool:
-            terminal.type("stty size; echo again\n")
+            terminal.enter("stty size; echo again\n")
             return "50 120" in terminal.expect("again\r\n/ # ")
 
         wait_until(resized, "the new size is seen")
-        terminal.type("\x10\x11")
+        terminal.enter("\x10\x11")
         wait_until(lambda: terminal.process.poll() is not None, "the client detached")
     assert daemon.docker("inspect", "-f", "{{.State.Running}}", "tty") == "true\n"
     with Terminal([*client, "attach", "tty"], environment(daemon)) as terminal:
-        terminal.type("exit 5\n")
+        terminal.enter("exit 5\n")
         assert terminal.process.wait(15) == 5
     daemon.docker("rm", "-f", "tty")
 
