@@ -27,7 +27,8 @@ _PROBED_GROUP_DEPTH = 3
 class NoSuchDevice(Failed):
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(
-            f'error gathering device information while adding custom device "{path}": {reason}'
+            "error gathering device information while adding custom device "
+            f'"{path}": {reason.lower()}'
         )
 
 

@@ -220,8 +220,7 @@ def _mount_subpath(root_fd: int, point: MountPoint, target: Path) -> None:
     try:
         fd = open_in_root(root_fd, point.subpath, os.O_PATH, resolve=_BELOW)
     except OSError as error:
-        reason = (error.strerror or str(error)).removeprefix("openat2: ")
-        raise SubpathNotFound(point.source, point.subpath, reason.lower()) from error
+        raise SubpathNotFound(point.source, point.subpath, _reason(error)) from error
     try:
         _make_target(target, directory=stat.S_ISDIR(os.fstat(fd).st_mode))
         tree = open_clone(fd)
@@ -242,6 +241,12 @@ def open_clone(fd: int) -> int:
         | syscalls.AT_RECURSIVE
     )
     return syscalls.open_tree(fd, "", flags)
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.EXDEV:
+        return "a link in it leads out of the volume"
+    return os.strerror(error.errno or errno.EIO).lower()
 
 
 def _make_target(target: Path, *, directory: bool) -> None:
