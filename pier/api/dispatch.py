@@ -113,9 +113,9 @@ class Dispatcher:
         connection = connection_of(request)
         try:
             return await self._answer(request)
-        except ConnectionError:
-            raise
         except Exception as error:  # every error becomes an answer, here and nowhere else
+            if isinstance(error, ConnectionError) and _client_gone(connection):
+                return _hung_up(connection)
             if connection is not None and connection.answering:
                 return _broken_off(request, connection, error)
             return _failed(request, error)
@@ -142,6 +142,17 @@ def _split(path: str) -> tuple[str | None, str]:
 
 def status_of(error: Exception) -> int:
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+
+
+def _client_gone(connection: Connection | None) -> bool:
+    return connection is None or connection.half_closed or connection.transport.is_closing()
+
+
+def _hung_up(connection: Connection | None) -> web.StreamResponse:
+    """Nobody is left to answer."""
+    if connection is not None:
+        connection.transport.close()
+    return Taken()
 
 
 def _broken_off(

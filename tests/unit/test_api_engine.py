@@ -117,16 +117,16 @@ class FakeContainers:
         self.calls.append(("create", name, platform))
         return Container(id="d" * 64, name=name or "made_up", image_id=IMAGE, spec=asked)
 
-    async def start(self, name: str) -> None:
+    async def start(self, name: str, *, detach_keys: str) -> None:
         if self.get(name).state is State.RUNNING:
             raise NotModified(f"container {name} is already running")
         self.calls.append(("start", name))
 
-    async def stop(self, name: str, *, timeout_s: int | None, signal_name: str) -> None:
-        self.calls.append(("stop", self.get(name).name, timeout_s, signal_name))
+    async def stop(self, name: str, *, timeout_s: int | None, signal: str) -> None:
+        self.calls.append(("stop", self.get(name).name, timeout_s, signal))
 
-    async def restart(self, name: str, *, timeout_s: int | None, signal_name: str) -> None:
-        self.calls.append(("restart", self.get(name).name, timeout_s, signal_name))
+    async def restart(self, name: str, *, timeout_s: int | None, signal: str) -> None:
+        self.calls.append(("restart", self.get(name).name, timeout_s, signal))
 
     async def kill(self, name: str, signal_name: str) -> None:
         self.calls.append(("kill", self.get(name).name, signal_name))

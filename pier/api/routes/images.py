@@ -32,8 +32,9 @@ async def list_images(call: Call) -> web.StreamResponse:
     filters = call.filters(_FILTERS)
     images: Sequence[Image] = await settled(call.engine.images.list_())
     used = [container.image_id for container in call.engine.containers.list_()]
+    counted = call.version.at_least(51)
     found = [
-        summary_json(image, call.version, containers=used.count(image.id))
+        summary_json(image, call.version, containers=used.count(image.id) if counted else -1)
         for image in _within(call, _visible(images, everything=call.flag("all")), filters)
         if _matches(image, filters)
     ]

@@ -40,7 +40,7 @@ async def start(call: Call) -> web.StreamResponse:
     body = await call.request.read()
     if len(body) > _LONGEST_START_BODY:
         raise StartBodyGiven
-    await call.engine.containers.start(call.name)
+    await call.engine.containers.start(call.name, detach_keys=call.text("detachKeys"))
     return answers.empty()
 
 
@@ -50,13 +50,13 @@ def _signal(call: Call) -> str:
 
 async def stop(call: Call) -> web.StreamResponse:
     timeout_s = call.optional_number("t")
-    await call.engine.containers.stop(call.name, timeout_s=timeout_s, signal_name=_signal(call))
+    await call.engine.containers.stop(call.name, timeout_s=timeout_s, signal=_signal(call))
     return answers.empty()
 
 
 async def restart(call: Call) -> web.StreamResponse:
     timeout_s = call.optional_number("t")
-    await call.engine.containers.restart(call.name, timeout_s=timeout_s, signal_name=_signal(call))
+    await call.engine.containers.restart(call.name, timeout_s=timeout_s, signal=_signal(call))
     return answers.empty()
 
 

@@ -10,7 +10,7 @@ from pier.api.call import Call, settled
 from pier.api.dispatch import Route
 from pier.api.progress import send_progress
 from pier.api.routes.archive import TAR, body_chunks
-from pier.errors import Forbidden, InvalidArgument, NotSupported
+from pier.errors import Failed, Forbidden, InvalidArgument, NotSupported, Unavailable
 from pier.images.model import Image
 from pier.images.transfer import Step
 from pier.oci.platform import Platform
@@ -129,9 +129,13 @@ async def search(call: Call) -> web.StreamResponse:
 
 async def distribution(call: Call) -> web.StreamResponse:
     reference = parse_reference(call.name)
-    found = await call.part("registry", "asking a registry").distribution(
-        str(reference.tagged()), auth=registry_auth(call.request.headers)
-    )
+    registry = call.part("registry", "asking a registry")
+    try:
+        found = await registry.distribution(
+            str(reference.tagged()), auth=registry_auth(call.request.headers)
+        )
+    except Unavailable as error:
+        raise Failed(str(error)) from error  # 503 is no answer of this endpoint's
     descriptor = {"mediaType": found.media_type, "digest": found.digest, "size": found.size}
     platforms = [_platform(platform) for platform in found.platforms]
     return answers.json({"Descriptor": descriptor, "Platforms": platforms})

@@ -174,7 +174,7 @@ def summary_json(
         virtual_size=UNSET if version.at_least(44) else image.size,
         shared_size=shared_size,
         labels=dict(image.config.run.labels) or None,
-        containers=containers if version.at_least(51) else -1,
+        containers=containers,
     )
 
 
