@@ -10,7 +10,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from pier.linux.netlink import attribute, parse_attributes
@@ -22,8 +22,8 @@ NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x4, 0x300
 CTA_TUPLE_ORIG, CTA_TUPLE_REPLY, CTA_TUPLE_IP, CTA_TUPLE_PROTO = 1, 2, 1, 2
 CTA_PROTO_NUM, CTA_PROTO_SRC_PORT, CTA_PROTO_DST_PORT = 1, 2, 3
 NLA_F_NESTED = 0x8000
-_SOURCE = {socket.AF_INET: 1, socket.AF_INET6: 3}
-_DESTINATION = {socket.AF_INET: 2, socket.AF_INET6: 4}
+_SOURCE: Mapping[int, int] = {socket.AF_INET: 1, socket.AF_INET6: 3}
+_DESTINATION: Mapping[int, int] = {socket.AF_INET: 2, socket.AF_INET6: 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,13 @@ class _Tuple:
     destination: bytes
     port: int
     """The destination's."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Flow:
+    family: int
+    original: bytes
+    """The tuple of its first packet, as the kernel wrote it."""
 
 
 def forget_udp(*, host_ports: Collection[int], addresses: Collection[bytes]) -> int:
@@ -46,34 +53,32 @@ def forget_udp(*, host_ports: Collection[int], addresses: Collection[bytes]) -> 
         socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER
     ) as netlink:
         netlink.bind((0, 0))
-        for family in (socket.AF_INET, socket.AF_INET6):
-            for original in list(_matching(netlink, family, host_ports, addresses)):
-                forgotten += _forget(netlink, family, original)
+        for flow in list(_matching(netlink, host_ports, addresses)):
+            forgotten += _forget(netlink, flow)
     return forgotten
 
 
 def _matching(
-    netlink: socket.socket,
-    family: socket.AddressFamily,
-    host_ports: Collection[int],
-    addresses: Collection[bytes],
-) -> Iterator[bytes]:
-    """The original tuples of the flows, as the kernel wrote them."""
-    netlink.send(_frame(_GET, NLM_F_DUMP, family, b""))
+    netlink: socket.socket, host_ports: Collection[int], addresses: Collection[bytes]
+) -> Iterator[_Flow]:
+    # One walk for both families: its cost is the size of the table, not what is in it.
+    netlink.send(_frame(_GET, NLM_F_DUMP, socket.AF_UNSPEC, b""))
     for payload in _answers(netlink):
-        attributes = parse_attributes(payload[4:])
+        family, attributes = payload[0], parse_attributes(payload[4:])
+        if family not in _SOURCE:
+            continue
         there = _tuple(attributes.get(CTA_TUPLE_ORIG, b""), family)
         back = _tuple(attributes.get(CTA_TUPLE_REPLY, b""), family)
         if there.protocol != socket.IPPROTO_UDP or there.port not in host_ports:
             continue
         plain = (there.source, there.destination) == (back.destination, back.source)
         if plain or back.source in addresses:
-            yield attributes[CTA_TUPLE_ORIG]
+            yield _Flow(family, attributes[CTA_TUPLE_ORIG])
 
 
-def _forget(netlink: socket.socket, family: socket.AddressFamily, original: bytes) -> bool:
-    body = attribute(CTA_TUPLE_ORIG | NLA_F_NESTED, original)
-    netlink.send(_frame(_DELETE, NLM_F_ACK, family, body))
+def _forget(netlink: socket.socket, flow: _Flow) -> bool:
+    body = attribute(CTA_TUPLE_ORIG | NLA_F_NESTED, flow.original)
+    netlink.send(_frame(_DELETE, NLM_F_ACK, flow.family, body))
     try:
         for _ in _answers(netlink):
             pass
@@ -99,7 +104,7 @@ def _answers(netlink: socket.socket) -> Iterator[bytes]:
             offset += (length + 3) & ~3
 
 
-def _tuple(data: bytes, family: socket.AddressFamily) -> _Tuple:
+def _tuple(data: bytes, family: int) -> _Tuple:
     attributes = parse_attributes(data)
     ip = parse_attributes(attributes.get(CTA_TUPLE_IP, b""))
     protocol = parse_attributes(attributes.get(CTA_TUPLE_PROTO, b""))

@@ -11,6 +11,7 @@ pool        a few sandboxes made before they are asked for; the old ones swept a
 ports       host ports: chosen, and held by a bound socket
 proxy       TCP from [::] of the host to a container without IPv6
 table       the firewall, kept as the rows say
+flows       UDP flows that lead to a container that is gone
 neighbours  another's FORWARD policy of drop, and our exception from it
 names       what the embedded DNS answers (pure)
 dns         the embedded DNS server of a sandbox, 127.0.0.11

@@ -10,15 +10,13 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from ipaddress import ip_address
 from typing import ParamSpec, Protocol, TypeVar
 
 from pier.errors import Conflict, Failed, Forbidden
-from pier.linux import conntrack
 from pier.networks import ipam, proxy, sandbox
 from pier.networks.claims import AlreadyConnected, Claims
 from pier.networks.dns import NameServer, View
-from pier.networks.firewall import Forward
+from pier.networks.flows import Flows
 from pier.networks.model import (
     Endpoint,
     EndpointRequest,
@@ -105,6 +103,7 @@ class Attachments:
         self._table = table
         self._tasks = tasks
         self._claims = Claims(records)
+        self._flows = Flows()
         self._directories = Directories(records)
         self._ports = HostPorts(records, settings.bind_ip)
         self._running: dict[str, _Running] = {}
@@ -151,7 +150,7 @@ class Attachments:
             self._release(running)
         if forwards:
             await self._table.delete(forwards)
-            await _forget_flows(forwards)
+            self._flows.forget(forwards)
         for endpoint in endpoints:
             self._tell("disconnect", endpoint)
 
@@ -226,8 +225,9 @@ class Attachments:
             endpoints=tuple(self._records.endpoints(container_id)),
         )
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let go of all sockets and descriptors. Containers keep what is theirs."""
+        await self._flows.close()
         for running in self._running.values():
             self._close_sockets(running)
             if running.namespace is not None:
@@ -273,7 +273,7 @@ class Attachments:
             await self._table.add(self._records.forwards(endpoint.container_id))
         except OSError as error:
             raise CannotPublish(name, endpoint, str(error)) from error
-        await _forget_flows(self._records.forwards(endpoint.container_id))
+        self._flows.forget(self._records.forwards(endpoint.container_id))
         await self._start_proxies(running, endpoints)
 
     async def _unpublish(self, container_id: str, before: Sequence[object]) -> None:
@@ -362,21 +362,6 @@ class Attachments:
             network.id,
             {"container": endpoint.container_id, "name": network.name, "type": network.driver},
         )
-
-
-async def _forget_flows(forwards: Sequence[Forward]) -> None:
-    """UDP clients that go on sending shall be led anew."""
-    udp = [forward for forward in forwards if forward.protocol == "udp"]
-    if not udp:
-        return
-    try:
-        await _in_thread(
-            conntrack.forget_udp,
-            host_ports={forward.host_port for forward in udp},
-            addresses={ip_address(forward.address).packed for forward in udp},
-        )
-    except OSError:
-        _log.warning("flows to ports %s live on", [f.host_port for f in udp], exc_info=True)
 
 
 async def _in_thread(work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:

@@ -15,9 +15,6 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-import dns.exception
-import dns.flags
-import dns.message
 import dns.rcode
 from typing_extensions import override
 
@@ -141,11 +138,8 @@ class NameServer:
 
     async def _answer(self, wire: bytes, *, stream: bool) -> bytes:
         """The response; b"" to what is no question."""
-        try:
-            query = dns.message.from_wire(wire, ignore_trailing=True)
-        except (dns.exception.DNSException, ValueError):
-            return b""
-        if query.flags & dns.flags.QR or not query.question:
+        query = names.parse_query(wire)
+        if query is None:
             return b""
         view = self._view()
         local = names.answer(query, view.directories, view.links, shuffle=self._random)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
+import dns.exception
 import dns.flags
 import dns.message
 import dns.name
@@ -43,6 +44,16 @@ def directory(network: str, endpoints: Iterable[Endpoint]) -> Directory:
         for address in addresses if endpoint.dns_names else ():
             made.names[address] = f"{endpoint.dns_names[0]}.{network}"
     return made
+
+
+def parse_query(wire: bytes) -> dns.message.Message | None:
+    """The question in `wire`, which anybody may have sent; None if there is none."""
+    try:
+        query = dns.message.from_wire(wire, ignore_trailing=True)
+    except (dns.exception.DNSException, ValueError):
+        return None
+    asks = not query.flags & dns.flags.QR and query.question
+    return query if asks else None
 
 
 def answer(

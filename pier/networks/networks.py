@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from ipaddress import ip_interface, ip_network
 
-from pier.errors import Conflict, Forbidden, InvalidArgument, NotFound
+from pier.errors import Conflict, Forbidden, InvalidArgument, NotFound, NotSupported
 from pier.networks import bridge, files, ipam
 from pier.networks.attachments import Attachments, Publisher
 from pier.networks.model import (
@@ -41,6 +41,7 @@ _log = logging.getLogger(__name__)
 _DEVICE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,14}\Z")
 _CHECK_EVERY_S = 30.0
 _DRIVERS = ("bridge", "host", "null")
+_OTHERS_DRIVERS = ("macvlan", "ipvlan", "overlay")
 
 
 class NoSuchNetwork(NotFound):
@@ -133,7 +134,7 @@ class Networks:
         """Stop. While containers run, what they need of the kernel stays; else nothing does."""
         if self._watch is not None:
             self._watch.cancel()
-        self._attachments.close()
+        await self._attachments.close()
         await self._stack.aclose()
         await self._pool.close()
         running = bool(self._records.all_endpoints())
@@ -300,17 +301,9 @@ class Networks:
             raise InvalidArgument("invalid name: name is empty")
         if spec.name in PREDEFINED or spec.name == "default":
             raise PredefinedName(spec.name)
-        if spec.driver not in _DRIVERS:
-            raise NoSuchDriver(spec.driver)
-        if spec.driver != "bridge":
-            raise OnlyOne(spec.driver)
+        _check_driver(spec)
         if self._records.find_network(spec.name):
             raise NameInUse(spec.name)
-        if not spec.enable_ipv4 and not spec.enable_ipv6:
-            raise InvalidArgument("IPv4 or IPv6 must be enabled")
-        mtu = spec.options.get("com.docker.network.driver.mtu") or "1500"
-        if not mtu.isdecimal() or not 68 <= int(mtu) <= 65535:
-            raise InvalidArgument(f"invalid value {mtu!r} for com.docker.network.driver.mtu")
 
     def _check_device(self, network: Network) -> None:
         """The name goes into the firewall's text and to the kernel; and must be free."""
@@ -344,6 +337,27 @@ class Networks:
     def _tell(self, action: str, network: Network) -> None:
         attributes = {"name": network.name, "type": network.driver}
         self._events.publish("network", action, network.id, attributes)
+
+
+def _check_driver(spec: NetworkSpec) -> None:
+    """Refuse what cannot be made, rather than make something else."""
+    if spec.driver in _OTHERS_DRIVERS:
+        raise NotSupported(f"network driver {spec.driver} is not supported; use bridge")
+    if spec.driver not in _DRIVERS:
+        raise NoSuchDriver(spec.driver)
+    if spec.driver != "bridge":
+        raise OnlyOne(spec.driver)
+    if spec.config_only or spec.config_from or spec.ingress:
+        raise NotSupported("networks for swarm, and configurations of networks, are not supported")
+    if not spec.enable_ipv4 and not spec.enable_ipv6:
+        raise InvalidArgument("IPv4 or IPv6 must be enabled")
+    for version in (4, 6):
+        mode = spec.options.get(f"com.docker.network.bridge.gateway_mode_ipv{version}", "nat")
+        if mode != "nat":
+            raise NotSupported(f"gateway mode {mode} is not supported; use nat")
+    mtu = spec.options.get("com.docker.network.driver.mtu") or "1500"
+    if not mtu.isdecimal() or not 68 <= int(mtu) <= 65535:
+        raise InvalidArgument(f"invalid value {mtu!r} for com.docker.network.driver.mtu")
 
 
 def _default_pools(settings: NetworkSettings, known: Network | None) -> tuple[Pool, ...]:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pier.errors import Forbidden, InvalidArgument
@@ -119,6 +119,7 @@ def test_addresses_are_given_serially_and_what_was_released_last_of_all() -> Non
         ipam.allocate(network(pool), pool, used, last)
 
 
+@settings(deadline=None)  # the machine is shared
 @given(
     prefix=st.integers(24, 30),
     used=st.sets(st.integers(0, 255), max_size=250),

@@ -7,7 +7,7 @@ import dns.message
 import dns.rcode
 import dns.reversename
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pier.networks import names
@@ -107,10 +107,35 @@ def test_a_long_answer_is_cut_to_what_the_client_takes() -> None:
         assert bool(dns.message.from_wire(wire).flags & dns.flags.TC) == cut
 
 
-@given(name=st.text(st.characters(codec="ascii", exclude_characters='\\"'), max_size=80))
-def test_any_name_may_be_asked(name: str) -> None:
-    try:
-        query = dns.message.make_query(name, "PTR")
-    except Exception:
+QUERY = dns.message.make_query("www", "A", use_edns=0).to_wire()
+
+
+@settings(deadline=None)  # the machine is shared
+@given(wire=st.binary(max_size=600))
+def test_anything_may_be_sent(wire: bytes) -> None:
+    answer_whatever_it_is(wire)
+
+
+@settings(deadline=None)  # the machine is shared
+@given(changes=st.dictionaries(st.integers(0, len(QUERY) - 1), st.integers(0, 255), max_size=6))
+def test_a_damaged_question_does_no_harm(changes: dict[int, int]) -> None:
+    wire = bytearray(QUERY)
+    for place, byte in changes.items():
+        wire[place] = byte
+    answer_whatever_it_is(bytes(wire))
+
+
+def answer_whatever_it_is(wire: bytes) -> None:
+    query = names.parse_query(wire)
+    if query is None:
         return
-    names.answer(query, [KNOWN], {}, shuffle=random.Random(1))
+    names.stays_here(query, ["ndots:1"])
+    response = names.answer(query, [KNOWN], {}, shuffle=random.Random(1))
+    names.to_udp(query, response or names.refuse(query, dns.rcode.SERVFAIL))
+
+
+@pytest.mark.parametrize("wire", [b"", b"x" * 11, dns.message.Message().to_wire()])
+def test_what_asks_nothing_is_no_question(wire: bytes) -> None:
+    assert names.parse_query(wire) is None
+    answered = dns.message.make_response(dns.message.from_wire(QUERY)).to_wire()
+    assert names.parse_query(answered) is None
