@@ -590,7 +590,7 @@ def test_networks_are_found_refused_and_pruned_in_dockers_words(tmp_path: Path) 
             await networks.create(NetworkSpec(name=name, driver=driver))
 
         refused: list[tuple[type[PierError], str, Callable[[], Awaitable[None]]]] = [
-            (NotFound, "network b not found", lambda: networks.remove("b")),
+            (NotFound, "network zz not found", lambda: networks.remove("zz")),
             (Conflict, "network with name a already exists", lambda: create("a")),
             (Forbidden, "not permitted on predefined host network", lambda: create("host")),
             (Forbidden, "bridge is a pre-defined network", lambda: networks.remove("bridge")),
