@@ -18,6 +18,7 @@ from pier.images.model import Image
 from pier.images.receiving import (
     Extractors,
     Layer,
+    LayerVerificationFailed,
     WrongLeftovers,
     check_diff_id,
     download,
@@ -266,8 +267,10 @@ class Puller:
         else:
             try:
                 await self._unpack(repository, layer, lease, below, tell)
-            except WrongLeftovers:
-                await self._unpack(repository, layer, lease, below, tell)
+            except LayerVerificationFailed as error:
+                if not (repository.has_mirrors or isinstance(error, WrongLeftovers)):
+                    raise
+                await self._unpack(repository.at_origin(), layer, lease, below, tell)
         tell(Step(status="Pull complete", id=layer.short_id))
 
     async def _unpack(

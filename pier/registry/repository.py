@@ -64,6 +64,7 @@ class Repository:
         self.registry = registry
         self.path = path
         self.credentials = credentials
+        self.only_origin = False
         self.scopes = (protocol.pull_scope(path),)
 
     @property
@@ -72,6 +73,20 @@ class Repository:
         if self.registry == HUB:
             return self.path.removeprefix("library/")
         return f"{self.registry}/{self.path}"
+
+    @property
+    def has_mirrors(self) -> bool:
+        return len(self._endpoints(PULL)) > 1
+
+    def at_origin(self) -> "Repository":
+        """The same, without its mirrors: for when one of them has lied."""
+        made = Repository(self.transport, self.registry, self.path, self.credentials)
+        made.only_origin = True
+        return made
+
+    def _endpoints(self, capability: str) -> list[Endpoint]:
+        found = self.transport.hosts.endpoints(self.registry, capability)
+        return found[-1:] if self.only_origin else found
 
     def identity(self, endpoint: Endpoint) -> Identity:
         """Credentials are the registry's own; a mirror is asked as nobody."""
@@ -205,7 +220,7 @@ class Repository:
         self, capability: str, what: str, ask: Callable[[Identity], Awaitable[T]]
     ) -> T:
         """The first endpoint's answer that is one. What the origin says is final."""
-        endpoints = self.transport.hosts.endpoints(self.registry, capability)
+        endpoints = self._endpoints(capability)
         for endpoint in endpoints[:-1]:
             try:
                 return await ask(self.identity(endpoint))

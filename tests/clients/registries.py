@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -168,8 +169,12 @@ def small_image(layer: bytes = b"layer", mark: str = "a") -> SmallImage:
 
 
 def put_blob(host: str, name: str, data: bytes) -> None:
-    url = f"http://{host}/v2/{name}/blobs/uploads/?digest={digest(data)}"
-    assert http("POST", url, data).status == 201
+    begun = http("POST", f"http://{host}/v2/{name}/blobs/uploads/", b"")
+    location = urllib.parse.urljoin(f"http://{host}/", begun.headers["Location"])
+    joint = "&" if "?" in location else "?"
+    url = f"{location}{joint}digest={digest(data)}"
+    answer = http("PUT", url, data, Content_Type="application/octet-stream")
+    assert answer.status == 201, answer.body
 
 
 def put_image(host: str, name: str, tag: str, image: SmallImage) -> None:

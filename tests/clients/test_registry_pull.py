@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -286,6 +286,18 @@ def test_wrong_leftovers_cost_one_more_attempt_and_lies_are_still_lies(store: St
         asyncio.run(pull(store, f"{site.host}/b"))
 
 
+def test_a_mirror_that_lies_is_passed_over(store: Store) -> None:
+    noise = random.Random(7).randbytes(2_000_000)
+    image = make_image(tar({"a": noise}))
+    layer = image.layers[0]
+    with Site(lying(image, b"x" * len(layer))) as mirror, Site(lying(image, layer)) as origin:
+        registries = client({origin.host: [f"http://{mirror.host}"]})
+        asyncio.run(pull(store, f"{origin.host}/a", registries=registries))
+        assert read_file(store, f"{origin.host}/a", "a") == noise
+        assert [path for _, path, _ in mirror.seen if path.endswith(digest(layer))]
+    unleft(store)
+
+
 def test_concurrent_pulls_fetch_a_layer_once_and_survive_the_first_one_s_end(store: Store) -> None:
     noise = random.Random(5).randbytes(4_000_000)
     image = make_image(tar({"a": noise}))
@@ -415,7 +427,7 @@ def blob_bytes(host: str) -> float:
 def make_here(store: Store, plain: bytes, name: str) -> None:
     """An image of one plain tar layer, as a build leaves it."""
 
-    async def chunks():  # type: ignore[no-untyped-def]  # a generator
+    async def chunks() -> AsyncIterator[bytes]:
         yield plain
 
     asyncio.run(store.images.import_(chunks(), reference=name))
