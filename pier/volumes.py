@@ -234,20 +234,22 @@ class Volumes:
             self._active.setdefault(name, set()).add(container_id)
             return volume.mountpoint
 
-    async def unmount(self, name: str, container_id: str) -> None:
+    async def unmount(self, name: str, container_id: str) -> bool:
         """The container no longer runs; after the last one the volume is unmounted.
 
-        Twice is fine.
+        Twice is fine: then False.
         """
         async with self._lock(name):
             users = self._active.get(name, set())
+            held = container_id in users
             users.discard(container_id)
             volume = self.find(name)
             if users or volume is None:
-                return
+                return held
             self._active.pop(name, None)
             if volume.needs_mount:
                 await asyncio.to_thread(_unmount, volume.mountpoint)
+            return held
 
     def _lock(self, name: str) -> asyncio.Lock:
         return self._locks.setdefault(name, asyncio.Lock())

@@ -28,7 +28,7 @@ install_packages() {
     apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-RUN_PACKAGES=(python3 python3-venv ca-certificates crun runc nftables iproute2 busybox-static procps)
+RUN_PACKAGES=(python3 python3-venv ca-certificates crun runc nftables iproute2 busybox-static procps tini)
 TEST_PACKAGES=(git curl docker-registry skopeo mmdebstrap e2fsprogs xz-utils bzip2 zstd)
 
 # make_venv LOCK STAMP: .venv with exactly what LOCK pins, and Pier itself in place.

@@ -5,12 +5,13 @@ What is asked is kept in the container's spec, so a restart attaches to the same
 
 from dataclasses import replace
 
+from pier.containers.etc_files import EtcFiles
 from pier.containers.model import Container
 from pier.containers.namespaces import joined_container
 from pier.containers.parts import Parts
+from pier.containers.requests_for_networks import endpoint_requests, sandbox_request
 from pier.containers.spec import ContainerSpec, EndpointSpec
 from pier.containers.state import State
-from pier.containers.steps import endpoint_requests, sandbox_request
 from pier.errors import Conflict, Forbidden, InvalidArgument
 
 
@@ -20,8 +21,9 @@ class NotConnected(Forbidden):
 
 
 class Connections:
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, etc: EtcFiles) -> None:
         self._parts = parts
+        self._etc = etc
 
     async def connect(self, network: str, name: str, asked: EndpointSpec) -> None:
         """Raises NotFound, Forbidden (host, none, already attached), InvalidArgument."""
@@ -34,6 +36,7 @@ class Connections:
             if container.state in (State.RUNNING, State.PAUSED):
                 request = sandbox_request(replace(container, spec=spec))
                 await self._parts.networks.connect(request, found.name)
+                self._etc.write(replace(container, spec=spec))
             self._parts.store.update(replace(container, spec=spec))
 
     async def disconnect(self, network: str, name: str, *, force: bool) -> None:
@@ -52,6 +55,7 @@ class Connections:
                 raise NotConnected(container, found.name)
             if container.state in (State.RUNNING, State.PAUSED):
                 await self._parts.networks.disconnect(container.id, container.name, found.name)
+                self._etc.write(container)
             spec = without_endpoint(container.spec, found.name)
             self._parts.store.update(replace(container, spec=spec))
 

@@ -14,12 +14,14 @@ from random import Random
 
 from pier.containers import mounts
 from pier.containers.facts import HostFacts
+from pier.containers.log_order import check_log
 from pier.containers.merge import merge
 from pier.containers.model import SHORT_ID, Container
 from pier.containers.names import made_up_name
 from pier.containers.namespaces import joined_container
 from pier.containers.parts import Defaults, Parts, snapshot_key
 from pier.containers.placement import Placement
+from pier.containers.resources import supported, with_defaults
 from pier.containers.spec import ContainerSpec, HostSpec, LogSpec, RestartPolicy
 from pier.containers.store import NameInUse, checked_name
 from pier.containers.validate import validate
@@ -50,6 +52,8 @@ class Creation:
         self._check_platform(image, platform, asked.image)
         spec = self._completed(asked, image, container_id)
         warnings = self._check(spec)
+        kept = supported(with_defaults(spec.host.resources), self._facts).resources
+        spec = replace(spec, host=replace(spec.host, resources=kept))
         points = await self._placement.decide(spec)
         container = Container(
             id=container_id,
@@ -116,6 +120,7 @@ class Creation:
         warnings = validate(spec, self._facts)
         check_joining(spec)
         host = spec.host
+        check_log(host.log)
         self._parts.runtimes.get(host.runtime or self._parts.defaults.runtime)
         if host.network_mode == "host" and (host.port_bindings or host.publish_all_ports):
             warnings.append(HOST_PORTS_DISCARDED)

@@ -13,6 +13,7 @@ from pier.containers import to_oci
 from pier.containers.devices import DeviceNode
 from pier.containers.facts import HostFacts
 from pier.containers.host import block_devices, device_nodes, host_devices
+from pier.containers.init_program import find_init
 from pier.containers.model import Container, MountPoint
 from pier.containers.namespaces import (
     HOST,
@@ -66,7 +67,7 @@ class Inputs:
             block_devices=block_devices(spec.host.resources),
             cgroups_path=self.cgroups_path(container),
             seccomp=self._seccomp(container),
-            init=defaults.init_path if init else "",
+            init=find_init(defaults.init_path) if init else "",
             default_ulimits=tuple(defaults.ulimits.values()),
             no_new_privileges=defaults.no_new_privileges,
             apparmor_default=APPARMOR_PROFILE if self._facts.apparmor else "",

@@ -73,18 +73,39 @@ class Placement:
 
     async def mount(self, container: Container) -> None:
         """Everything ready on the host. Raises BindSourceMissing and its like."""
+        await self.hold_volumes(container)
+        for point in container.mounts:
+            if point.kind == "volume":
+                self._tell(
+                    point,
+                    "mount",
+                    container=container.id,
+                    destination=point.destination,
+                    propagation=point.propagation,
+                    **{"read/write": str(point.writable).lower()},
+                )
+        directory = self._parts.mounts(container.id)
+        await asyncio.to_thread(mounts.prepare, container.mounts, directory, self._image_overlay)
+
+    async def hold_volumes(self, container: Container) -> None:
+        """Count a container that runs among its volumes' users; also after a daemon restart."""
         for point in container.mounts:
             if point.kind == "volume":
                 await self._parts.volumes.mount(point.name, container.id)
-        directory = self._parts.mounts(container.id)
-        await asyncio.to_thread(mounts.prepare, container.mounts, directory, self._image_overlay)
+
+    def _tell(self, point: MountPoint, action: str, **attributes: str) -> None:
+        self._parts.events.publish(
+            "volume", action, point.name, {"driver": point.driver, **attributes}
+        )
 
     async def unmount(self, container_id: str) -> None:
         await asyncio.to_thread(mounts.release, self._parts.mounts(container_id))
         container = self._parts.store.find(container_id)
         for point in container.mounts if container else ():
-            if point.kind == "volume":
-                await self._parts.volumes.unmount(point.name, container_id)
+            if point.kind != "volume":
+                continue
+            if await self._parts.volumes.unmount(point.name, container_id):
+                self._tell(point, "unmount", container=container_id)
 
     def with_sources(self, container: Container) -> tuple[MountPoint, ...]:
         """The mount points with the host paths the runtime binds."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from pier.containers.model import Container
 from pier.containers.parts import Parts, log
+from pier.containers.placement import Placement
 from pier.containers.removal import Remover
 from pier.containers.state import Action, State, reconcile
 from pier.containers.supervisor import Supervisor
@@ -16,8 +17,11 @@ from pier.runtime.monitors import Monitor, adopt, read_exit
 
 
 class Restorer:
-    def __init__(self, parts: Parts, supervisor: Supervisor, remover: Remover) -> None:
+    def __init__(
+        self, parts: Parts, supervisor: Supervisor, remover: Remover, placement: Placement
+    ) -> None:
         self._parts = parts
+        self._placement = placement
         self._supervisor = supervisor
         self._remover = remover
 
@@ -61,6 +65,7 @@ class Restorer:
 
     async def _adopt(self, container: Container, monitor: Monitor) -> None:
         await self._parts.networks.adopt(container.id, container.status.pid)
+        await self._placement.hold_volumes(container)
         self._supervisor.supervise(container, monitor)
 
     def _sweep_directories(self) -> None:

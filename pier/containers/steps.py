@@ -8,9 +8,9 @@ process   the runtime runs it
 """
 
 import contextlib
-from collections.abc import Mapping
 from dataclasses import replace
 
+from pier.containers.etc_files import EtcFiles
 from pier.containers.inputs import Inputs
 from pier.containers.launch import Launch, Step
 from pier.containers.log_order import log_order
@@ -18,22 +18,21 @@ from pier.containers.model import Container
 from pier.containers.namespaces import joined_container
 from pier.containers.parts import Parts
 from pier.containers.placement import Placement
-from pier.containers.spec import ContainerSpec
+from pier.containers.requests_for_networks import sandbox_request
 from pier.containers.to_oci import to_oci
 from pier.linux import cgroup, syscalls
-from pier.networks.model import EndpointRequest, PortRequest, SandboxRequest
 from pier.runtime.bundle import remove_bundle, write_bundle
 from pier.runtime.monitors import MonitorLost, adopt
 from pier.runtime.orders import ConsoleSize, MonitorOrder
 
-_ETC = ("hosts", "hostname", "resolv.conf")
 
-
-def all_steps(parts: Parts, inputs: Inputs, placement: Placement) -> tuple[Step, ...]:
+def all_steps(
+    parts: Parts, inputs: Inputs, placement: Placement, etc: EtcFiles
+) -> tuple[Step, ...]:
     return (
         SandboxStep(parts, inputs),
-        MountsStep(parts, placement),
-        BundleStep(parts, inputs, placement),
+        MountsStep(parts, placement, etc),
+        BundleStep(parts, inputs, placement, etc),
         MonitorStep(parts, inputs),
         ProcessStep(),
     )
@@ -58,74 +57,18 @@ class SandboxStep:
         await self._parts.networks.take_down(container_id)
 
 
-def sandbox_request(container: Container) -> SandboxRequest:
-    """What the networks are asked for."""
-    spec = container.spec
-    host = spec.host
-    return SandboxRequest(
-        container_id=container.id,
-        name=container.name,
-        hostname=spec.hostname,
-        domainname=spec.domainname,
-        endpoints=endpoint_requests(spec),
-        ports=() if host.network_mode in ("host", "none") else port_requests(spec),
-        dns=host.dns,
-        dns_search=host.dns_search,
-        dns_options=host.dns_options,
-        extra_hosts=host.extra_hosts,
-        sysctls=host.sysctls,
-    )
-
-
-def endpoint_requests(spec: ContainerSpec) -> dict[str, EndpointRequest]:
-    """By network name. The network of the mode comes first, whether it has settings or not."""
-    mode = "none" if spec.network_disabled else spec.host.network_mode
-    if mode in ("none", "host"):
-        return {mode: EndpointRequest()}
-    names = dict.fromkeys((mode, *spec.endpoints)) if not spec.endpoints else spec.endpoints
-    return {
-        name: EndpointRequest(
-            ipv4=asked.ipv4,
-            ipv6=asked.ipv6,
-            mac_address=asked.mac_address,
-            aliases=asked.aliases,
-            links=asked.links,
-            gateway_priority=asked.gateway_priority,
-            driver_options=asked.driver_options,
-        )
-        if (asked := spec.endpoints.get(name))
-        else EndpointRequest()
-        for name in names
-    }
-
-
-def port_requests(spec: ContainerSpec) -> list[PortRequest]:
-    """`-p`, and with `-P` every exposed port that has no `-p` of its own."""
-    host = spec.host
-    ports = [
-        PortRequest(port=b.port, protocol=b.protocol, host_ip=b.host_ip, host_port=b.host_port)
-        for b in host.port_bindings
-    ]
-    if host.publish_all_ports:
-        bound = {f"{port.port}/{port.protocol}" for port in ports}
-        for exposed in spec.exposed_ports:
-            number, _, protocol = exposed.partition("/")
-            if exposed not in bound:
-                ports.append(PortRequest(port=int(number), protocol=protocol or "tcp"))
-    return ports
-
-
 class MountsStep:
-    def __init__(self, parts: Parts, placement: Placement) -> None:
+    def __init__(self, parts: Parts, placement: Placement, etc: EtcFiles) -> None:
         self._parts = parts
         self._placement = placement
+        self._etc = etc
 
     async def up(self, launch: Launch) -> None:
         container = launch.container
         await self._placement.mount(container)
         if container.spec.host.ipc_mode == "shareable":
             self._share_memory(container)
-        self._write_files(container)
+        self._etc.write(container)
 
     def _share_memory(self, container: Container) -> None:
         path = self._parts.shm(container.id)
@@ -133,16 +76,6 @@ class MountsStep:
         flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
         options = f"mode=1777,size={container.spec.host.shm_size}"
         syscalls.mount("shm", str(path), "tmpfs", flags, options)
-
-    def _write_files(self, container: Container) -> None:
-        """The files in /etc a container is given; another's where it joins that one's network."""
-        if joined_container(container.spec.host.network_mode):
-            return
-        texts = self._parts.networks.files(sandbox_request(container))
-        directory = self._parts.directory(container.id)
-        (directory / "hosts").write_text(texts.hosts)
-        (directory / "resolv.conf").write_text(texts.resolv_conf)
-        (directory / "hostname").write_text(container.spec.hostname + "\n")
 
     async def down(self, container_id: str) -> None:
         await self._placement.unmount(container_id)
@@ -158,7 +91,8 @@ class MountsStep:
 
 
 class BundleStep:
-    def __init__(self, parts: Parts, inputs: Inputs, placement: Placement) -> None:
+    def __init__(self, parts: Parts, inputs: Inputs, placement: Placement, etc: EtcFiles) -> None:
+        self._etc = etc
         self._parts = parts
         self._inputs = inputs
         self._placement = placement
@@ -171,16 +105,9 @@ class BundleStep:
             launch.overlay,
             netns_path=launch.netns_path,
             mounts=self._placement.with_sources(container),
-            files=self._files(container),
+            files=self._etc.sources(container),
         )
         write_bundle(bundle, to_oci(replace(inputs, rootfs=str(bundle / "rootfs"))))
-
-    def _files(self, container: Container) -> Mapping[str, str]:
-        other = joined_container(container.spec.host.network_mode)
-        directory = self._parts.directory(other or container.id)
-        return {
-            f"/etc/{name}": str(directory / name) for name in _ETC if (directory / name).exists()
-        }
 
     async def down(self, container_id: str) -> None:
         remove_bundle(self._parts.bundle(container_id))

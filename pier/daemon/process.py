@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from typing_extensions import override
@@ -28,6 +29,8 @@ from pier.settings import InvalidSettings, Settings, load
 
 log = logging.getLogger("pier.daemon")
 
+THREADS = 64
+"""For work that blocks: a slow client of `cp` may hold one for minutes."""
 _LEVELS = {"warn": "WARNING", "fatal": "CRITICAL"}
 
 
@@ -59,6 +62,8 @@ def main(argv: Sequence[str]) -> int:
 
 async def _serve(settings: Settings, arguments: flags.Arguments) -> None:
     stop = asyncio.Event()
+    threads = ThreadPoolExecutor(THREADS, thread_name_prefix="pier")
+    asyncio.get_running_loop().set_default_executor(threads)
     _on_signals(stop)
     async with Engine.open(settings) as engine:
         opened = listeners.open_listeners(settings)

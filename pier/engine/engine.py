@@ -14,6 +14,7 @@ from pier.containers.commit import Committer
 from pier.containers.connections import Connections
 from pier.containers.containers import Containers
 from pier.containers.creation import Creation
+from pier.containers.etc_files import EtcFiles
 from pier.containers.exec import Execs
 from pier.containers.facts import HostFacts
 from pier.containers.files import Files
@@ -185,6 +186,7 @@ async def _build(settings: Settings, stack: AsyncExitStack) -> Engine:
 
 def _containers(parts: Parts, facts: HostFacts) -> tuple[Containers, Execs, Restorer]:
     placement = Placement(parts)
+    etc = EtcFiles(parts)
     inputs = Inputs(parts, facts)
     remover = Remover(parts)
     execs = Execs(parts, inputs.for_exec)
@@ -192,21 +194,21 @@ def _containers(parts: Parts, facts: HostFacts) -> tuple[Containers, Execs, Rest
     async def probe(container: Container, command: Sequence[str], timeout_s: float) -> Exit | None:
         return await execs.run_captured(container, command, timeout_s, OUTPUT_LIMIT)
 
-    steps = all_steps(parts, inputs, placement)
+    steps = all_steps(parts, inputs, placement, etc)
     supervisor = Supervisor(parts, steps, Prober(parts, probe), remover)
     lifecycle = Lifecycle(parts, supervisor, remover)
     containers = Containers(
         parts,
         creation=Creation(parts, facts, placement),
         lifecycle=lifecycle,
-        connections=Connections(parts),
+        connections=Connections(parts, etc),
         updater=Updater(parts, facts),
         files=Files(parts),
         committer=Committer(parts, lifecycle),
         logs=Logs(parts),
         inputs=inputs,
     )
-    return containers, execs, Restorer(parts, supervisor, remover)
+    return containers, execs, Restorer(parts, supervisor, remover, placement)
 
 
 def registry_hosts(settings: Settings) -> Hosts:

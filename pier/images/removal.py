@@ -93,7 +93,7 @@ class Removal:
         self.removed.append(Removed("Deleted", image.id))
         self.announce("delete", image, image.id)
         parent = self.records.find(image.parent) if prune and image.parent else None
-        if parent:
+        if parent and not self._held(parent):
             self._delete(parent, force=False, prune=True, quiet=True)
 
     def _held(self, image: Image) -> bool:

@@ -36,8 +36,8 @@ def test_input_goes_in_and_its_end_is_seen(daemon: Daemon, client: str) -> None:
     [
         (("true",), 0),
         (("sh", "-c", "exit 7"), 7),
-        (("sh", "-c", "kill -TERM $$"), 143),
-        (("sh", "-c", "kill -9 $$"), 137),
+        (("sh", "-c", "sh -c 'kill -TERM $$'; exit $?"), 143),
+        (("sh", "-c", "sh -c 'kill -9 $$'; exit $?"), 137),
         (("nosuchprogram",), 127),
         (("/etc/passwd",), 126),
         (("/etc",), 126),

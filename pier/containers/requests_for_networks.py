@@ -1,0 +1,62 @@
+"""What a container asks of the networks, from its spec. Pure."""
+
+from pier.containers.model import Container
+from pier.containers.spec import ContainerSpec
+from pier.networks.model import EndpointRequest, PortRequest, SandboxRequest
+
+
+def sandbox_request(container: Container) -> SandboxRequest:
+    """What the networks are asked for."""
+    spec = container.spec
+    host = spec.host
+    return SandboxRequest(
+        container_id=container.id,
+        name=container.name,
+        hostname=spec.hostname,
+        domainname=spec.domainname,
+        endpoints=endpoint_requests(spec),
+        ports=() if host.network_mode in ("host", "none") else port_requests(spec),
+        dns=host.dns,
+        dns_search=host.dns_search,
+        dns_options=host.dns_options,
+        extra_hosts=host.extra_hosts,
+        sysctls=host.sysctls,
+    )
+
+
+def endpoint_requests(spec: ContainerSpec) -> dict[str, EndpointRequest]:
+    """By network name. The network of the mode comes first, whether it has settings or not."""
+    mode = "none" if spec.network_disabled else spec.host.network_mode
+    if mode in ("none", "host"):
+        return {mode: EndpointRequest()}
+    names = dict.fromkeys((mode, *spec.endpoints)) if not spec.endpoints else spec.endpoints
+    return {
+        name: EndpointRequest(
+            ipv4=asked.ipv4,
+            ipv6=asked.ipv6,
+            mac_address=asked.mac_address,
+            aliases=asked.aliases,
+            links=asked.links,
+            gateway_priority=asked.gateway_priority,
+            driver_options=asked.driver_options,
+        )
+        if (asked := spec.endpoints.get(name))
+        else EndpointRequest()
+        for name in names
+    }
+
+
+def port_requests(spec: ContainerSpec) -> list[PortRequest]:
+    """`-p`, and with `-P` every exposed port that has no `-p` of its own."""
+    host = spec.host
+    ports = [
+        PortRequest(port=b.port, protocol=b.protocol, host_ip=b.host_ip, host_port=b.host_port)
+        for b in host.port_bindings
+    ]
+    if host.publish_all_ports:
+        bound = {f"{port.port}/{port.protocol}" for port in ports}
+        for exposed in spec.exposed_ports:
+            number, _, protocol = exposed.partition("/")
+            if exposed not in bound:
+                ports.append(PortRequest(port=int(number), protocol=protocol or "tcp"))
+    return ports
