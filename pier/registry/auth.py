@@ -11,14 +11,14 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import msgspec
 
 from pier.registry.credentials import ANONYMOUS, Credentials
 from pier.registry.failures import BadAnswer, RegistryUnauthorized
 from pier.registry.hosts import Endpoint
-from pier.registry.protocol import Challenge, merge_scopes, parse_errors
+from pier.registry.protocol import Challenge, merge_scopes, parse_errors, parse_http_url
 
 CLIENT_ID = "pier"
 _DEFAULT_LIFE_S = 60.0
@@ -208,8 +208,8 @@ def token_request(
 
 
 def _check_realm(endpoint: Endpoint, realm: str, *, secret: bool) -> None:
-    parts = urlsplit(realm)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+    parts = parse_http_url(realm)
+    if parts is None:
         raise BadAnswer(endpoint.host, f"its token server {realm!r} is no http(s) address")
     if secret and parts.scheme == "http" and not endpoint.insecure:
         raise BadAnswer(

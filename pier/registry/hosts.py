@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from pier.registry import hosts_toml
 from pier.registry.credentials import HUB, HUB_HOST
 from pier.registry.failures import InvalidHosts
+from pier.registry.protocol import parse_http_url
 
 DEFAULT_DIRECTORIES = (Path("/etc/docker/certs.d"), Path("/etc/containerd/certs.d"))
 PULL, RESOLVE, PUSH = "pull", "resolve", "push"
@@ -109,7 +110,8 @@ class Hosts:
         """Whether plain HTTP and any certificate will do: loopback, or named by the operator."""
         if host.lower() in self._insecure:
             return True
-        name = urlsplit(f"//{host}").hostname or ""
+        parts = parse_http_url(f"http://{host}")
+        name = (parts.hostname or "") if parts else ""
         if name.lower() in self._insecure:
             return True
         address = _address(name)
@@ -190,12 +192,12 @@ class Hosts:
 
 def check_mirror(url: str) -> None:
     """Raise InvalidHosts unless `url` can be a mirror, in dockerd's words."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https"):
+    if not url.startswith(("http://", "https://")):
         raise InvalidHosts(
             f"invalid mirror: {url!r}", 'no scheme specified: must use either "https" or "http"'
         )
-    if not parts.hostname or parts.query or parts.fragment or parts.username is not None:
+    parts = parse_http_url(url)
+    if parts is None or parts.query or parts.fragment:
         raise InvalidHosts(
             f"invalid mirror: {url!r}", "a host is needed; query, fragment and user are not allowed"
         )

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from pier.registry.failures import InvalidHosts
+from pier.registry.protocol import parse_http_url
 
 _ALL = ("pull", "resolve", "push")
 
@@ -68,13 +68,13 @@ def parse(text: str, path: Path) -> HostsToml:
 
 # Any below: what tomllib returns is untyped until it has been looked at, here.
 def _entry(url: str, table: Mapping[str, Any], path: Path) -> HostEntry:
-    parts = urlsplit(url if "://" in url else f"https://{url}")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    parts = parse_http_url(url if "://" in url else f"https://{url}")
+    if parts is None:
         raise InvalidHosts(str(path), f"{url!r} is no http(s) address")
     try:
         return HostEntry(
             scheme=parts.scheme,
-            host=parts.netloc.rpartition("@")[2],
+            host=parts.netloc,
             prefix=_prefix(parts.path, override=bool(table.get("override_path", False))),
             capabilities=tuple(table.get("capabilities", _ALL)),
             authorities=tuple(path.parent / name for name in _strings(table.get("ca", []))),

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 import msgspec
 
@@ -42,6 +43,25 @@ def valid_name(text: str) -> bool:
 
 def valid_tag(text: str) -> bool:
     return _TAG.fullmatch(text) is not None
+
+
+def parse_http_url(text: str) -> SplitResult | None:
+    """The parts of an absolute http(s) URL without user; None for anything else."""
+    try:
+        parts = urlsplit(text)
+        port_is_valid = parts.port is None or parts.port > 0
+    except ValueError:
+        return None
+    wanted = parts.scheme in ("http", "https") and parts.hostname and parts.username is None
+    return parts if wanted and port_is_valid else None
+
+
+def join_url(base: str, reference: str) -> str:
+    """`reference` as seen from `base`; "" when it cannot be read."""
+    try:
+        return urljoin(base, reference)
+    except ValueError:
+        return ""
 
 
 def media_type(header: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
-from urllib.parse import parse_qsl, quote, urlencode, urljoin, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import aiohttp
 import msgspec
@@ -185,7 +185,7 @@ class Repository:
             if link is None or len(found) > _MAX_TAGS:
                 return found[:_MAX_TAGS]
             # Only the query is taken over: a link cannot lead to another host.
-            query = tuple(parse_qsl(urlsplit(link).query))
+            query = tuple(parse_qsl(link.partition("?")[2]))
         raise BadAnswer(identity.endpoint.host, "its list of tags has no end")
 
     async def referrers(self, digest: Digest, artifact_type: str = "") -> list[Referrer]:
@@ -338,7 +338,7 @@ def _parse_referrers(host: str, data: bytes) -> list[Referrer]:
 
 def absolute(response: aiohttp.ClientResponse, location: str) -> str:
     """A Location header as a full URL."""
-    return urljoin(str(response.url), location)
+    return protocol.join_url(str(response.url), location)
 
 
 def with_query(url: str, **query: str) -> str:

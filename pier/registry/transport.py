@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import aiohttp
 from yarl import URL
@@ -30,7 +30,13 @@ from pier.registry.failures import (
     UnsafeRedirect,
 )
 from pier.registry.hosts import Endpoint, Hosts, Trust
-from pier.registry.protocol import parse_challenges, parse_errors, parse_retry_after
+from pier.registry.protocol import (
+    join_url,
+    parse_challenges,
+    parse_errors,
+    parse_http_url,
+    parse_retry_after,
+)
 
 USER_AGENT = "pier/0.1 (docker distribution client)"
 _ERROR_BODY_LIMIT = 64 * 1024
@@ -328,15 +334,15 @@ def _redirected(endpoint: Endpoint, request: Request, url: str, location: str) -
     """Where a redirect of `url` leads, or UnsafeRedirect."""
     if request.method not in ("GET", "HEAD") or not location:
         raise UnsafeRedirect(endpoint.host, location or "nowhere")
-    target = urljoin(url, location)
+    target = join_url(url, location)
     check_target(endpoint, url, target)
     return target
 
 
 def check_target(endpoint: Endpoint, url: str, target: str) -> None:
     """Raise UnsafeRedirect unless an answer from `url` may send us to `target`."""
-    parts = urlsplit(target)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+    parts = parse_http_url(target)
+    if parts is None:
         raise UnsafeRedirect(endpoint.host, target.partition("?")[0])
     if url.startswith("https:") and parts.scheme == "http" and not endpoint.insecure:
         raise UnsafeRedirect(endpoint.host, target.partition("?")[0])

@@ -203,7 +203,18 @@ def test_credentials_do_not_follow_a_redirect() -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["file:///etc/passwd", "ftp://x/", "http://ann:secret@127.0.0.1:1/", "gopher:"]
+    "target",
+    [
+        "file:///etc/passwd",
+        "ftp://x/",
+        "http://ann:secret@127.0.0.1:1/",
+        "gopher:",
+        "http://[x/",
+        "http://h:99999/",
+        "http://h:x/",
+        "//[",
+        "http:///x",
+    ],
 )
 def test_strange_redirects_are_refused(target: str) -> None:
     async def strange(_: web.Request) -> web.StreamResponse:

@@ -85,7 +85,14 @@ def test_a_secret_goes_nowhere_in_plain_http() -> None:
         token_request(USER, plain, SCOPES, offline=False)
     insecure = replace(USER, endpoint=replace(ENDPOINT, schemes=("https", "http")))
     assert token_request(insecure, plain, SCOPES, offline=False).authorization
-    for realm in ("", "file:///etc/passwd", "https://u:p@x/", "token"):
+    for realm in (
+        "",
+        "file:///etc/passwd",
+        "https://u:p@x/",
+        "token",
+        "https://[x/",
+        "https://h:x/",
+    ):
         with pytest.raises(BadAnswer, match="no http"):
             token_request(USER, Challenge("bearer", {"realm": realm}), SCOPES, offline=False)
 
