@@ -428,6 +428,7 @@ class FakePuller:
 
 class FakeEngine:
     default_runtime = "crun"
+    builder: object = None
 
     def __init__(self) -> None:
         self.containers = FakeContainers(containers(time.time_ns()))
