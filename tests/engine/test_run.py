@@ -131,9 +131,11 @@ def test_a_terminal_with_resize_and_detach(daemon: Daemon, client: list[str]) ->
     with Terminal(argv, environment(daemon)) as terminal:
         terminal.enter("stty size; echo ready\n")
         assert "24 80" in terminal.expect("ready\r\n/ # ")
-        terminal.resize(50, 120)
 
         def resized() -> bool:
+            """The client may not watch its terminal yet: change the size until it does."""
+            terminal.resize(50, 119)
+            terminal.resize(50, 120)
             terminal.enter("stty size; echo again\n")
             return "50 120" in terminal.expect("again\r\n/ # ")
 

@@ -1,6 +1,7 @@
 """Images on their way: pull, push, import, load, save; and what a registry says."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
 from aiohttp import web
 
@@ -39,7 +40,17 @@ async def _pull(call: Call, name: str) -> web.StreamResponse:
         auth=registry_auth(call.request.headers),
         all_tags=all_tags,
     )
-    return await send_progress(call.request, steps)
+    with _asking_a_registry():
+        return await send_progress(call.request, steps)
+
+
+@contextmanager
+def _asking_a_registry() -> Iterator[None]:
+    """A registry that cannot be reached is a plain failure here: 503 would say we are down."""
+    try:
+        yield
+    except Unavailable as error:
+        raise Failed(str(error)) from error
 
 
 def pull_reference(name: str, tag: str) -> tuple[str, bool]:
@@ -81,7 +92,8 @@ async def push(call: Call) -> web.StreamResponse:
         platform=call.text("platform"),
         auth=registry_auth(call.request.headers),
     )
-    return await send_progress(call.request, steps)
+    with _asking_a_registry():
+        return await send_progress(call.request, steps)
 
 
 async def load(call: Call) -> web.StreamResponse:
@@ -123,19 +135,19 @@ async def search(call: Call) -> web.StreamResponse:
     limit = call.number("limit", 25)
     if not 1 <= limit <= 100:
         raise InvalidArgument(f"limit {limit} is outside the range of [1, 100]")
-    found = await call.part("registry", "docker search").search(call.text("term"), limit=limit)
+    registry = call.part("registry", "docker search")
+    with _asking_a_registry():
+        found = await registry.search(call.text("term"), limit=limit)
     return answers.json(found)
 
 
 async def distribution(call: Call) -> web.StreamResponse:
     reference = parse_reference(call.name)
     registry = call.part("registry", "asking a registry")
-    try:
+    with _asking_a_registry():
         found = await registry.distribution(
             str(reference.tagged()), auth=registry_auth(call.request.headers)
         )
-    except Unavailable as error:
-        raise Failed(str(error)) from error  # 503 is no answer of this endpoint's
     descriptor = {"mediaType": found.media_type, "digest": found.digest, "size": found.size}
     platforms = [_platform(platform) for platform in found.platforms]
     return answers.json({"Descriptor": descriptor, "Platforms": platforms})
