@@ -168,7 +168,7 @@ class Build:
                     group.create_task(self._build(stage, work))
                     number += count + 1
         except BaseExceptionGroup as errors:
-            raise _first(errors) from errors
+            raise _first(errors) from None
         return self._results[self.plan.target].result()
 
     async def _build(self, stage: Stage, work: StageBuild) -> None:

@@ -47,7 +47,7 @@ from pier.build.steps import (
 )
 from pier.build.syntax import parse_instruction
 from pier.errors import InvalidArgument
-from pier.linux.mount import open_overlay
+from pier.linux.mount import Overlay, open_overlay
 from pier.oci.image import History, ImageConfig
 
 
@@ -188,24 +188,16 @@ class StageBuild:
         user = self._result.state.run.user
 
         async def make(snapshot: str) -> None:
-            await asyncio.to_thread(self._make_directory, snapshot, step.path, user)
+            await self._make_directory(snapshot, step.path, user)
 
         told = f"WORKDIR {step.path}"
         state = apply(instruction, self._result.state)
         await self._step(StepKey(self._result.key, told, {"user": user}), told, make)
         self._result = replace(self._result, state=state)
 
-    def _make_directory(self, snapshot: str, path: str, user: str) -> None:
-        root_fd = open_overlay(self._scope.layers.overlay(snapshot))
-        try:
-            owner = None
-            if user:
-                with contextlib.suppress(InvalidArgument):
-                    identity = find_identity(user, root_fd)
-                    owner = Owner(identity.uid, identity.gid)
-            make_directories(root_fd, path, Placing(owner, now_ns=self._scope.created_ns()))
-        finally:
-            os.close(root_fd)
+    async def _make_directory(self, snapshot: str, path: str, user: str) -> None:
+        overlay = self._scope.layers.overlay(snapshot)
+        await asyncio.to_thread(_make_directory, overlay, path, user, self._scope.created_ns())
 
     async def _copy(self, instruction: Copy) -> None:
         origin = await self._source(instruction.origin)
@@ -256,7 +248,7 @@ class StageBuild:
         self, snapshot: str, instruction: Run, step: RunStep, origins: Mapping[str, Source]
     ) -> None:
         user = self._result.state.run.user
-        await asyncio.to_thread(self._make_directory, snapshot, step.working_dir, user)
+        await self._make_directory(snapshot, step.working_dir, user)
         overlay = self._scope.layers.overlay(snapshot)._replace(volatile=True)
         async with contextlib.AsyncExitStack() as stack:
             scratch = await stack.enter_async_context(self._parts.runner.scratch())
@@ -343,6 +335,20 @@ class StageBuild:
         self._scope.progress(
             StepDone(stage=self._stage.index, number=self._number, id=key.digest, removed=removed)
         )
+
+
+def _make_directory(overlay: Overlay, path: str, user: str, now_ns: int) -> None:
+    """A WORKDIR belongs to the USER in force, if the image knows one of that name."""
+    root_fd = open_overlay(overlay)
+    try:
+        owner = None
+        if user:
+            with contextlib.suppress(InvalidArgument):
+                identity = find_identity(user, root_fd)
+                owner = Owner(identity.uid, identity.gid)
+        make_directories(root_fd, path, Placing(owner, now_ns=now_ns))
+    finally:
+        os.close(root_fd)
 
 
 def _close_with(stack: contextlib.ExitStack, fd: int) -> None:

@@ -22,8 +22,8 @@ def missing_paths(root_fd: int, targets: Iterable[str]) -> tuple[str, ...]:
     """Those of `targets`, and of the directories above them, that the root does not have."""
     missing: set[str] = set()
     for target in targets:
-        path = posixpath.normpath("/" + target)
-        while path not in ("/", "//") and not _exists(root_fd, path):
+        path = posixpath.normpath("/" + target.strip("/"))
+        while path != "/" and not _exists(root_fd, path):
             missing.add(path)
             path = posixpath.dirname(path)
     return tuple(sorted(missing))
