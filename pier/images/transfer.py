@@ -183,7 +183,7 @@ class Pipe:
     The writer calls `put` and `end`, or `break_off`; the reader iterates and calls `close`.
     """
 
-    def __init__(self, depth: int = 4) -> None:
+    def __init__(self, depth: int = 2) -> None:
         self._depth = depth
         self._chunks: deque[bytes] = deque()
         self._changed = threading.Condition()
