@@ -130,6 +130,8 @@ class Execs:
         try:
             monitor = await self._parts.spawner.launch_exec(order)
             found.monitor = monitor
+            # At once: a client asks for the code as soon as its stream has ended.
+            monitor.on_exit = lambda ended: self._ended(found, ended.code)
             if client is not None:
                 await monitor.attach(*client)
             self._announce(container, f"exec_start: {' '.join(found.record.spec.cmd)}", exec_id)
@@ -138,7 +140,8 @@ class Execs:
             self._ended(found, error.exit_code)
             shutil.rmtree(directory, ignore_errors=True)
             raise
-        found.record = replace(found.record, running=True, pid=pid)
+        if found.record.exit_code is None:
+            found.record = replace(found.record, running=True, pid=pid)
         monitor.on_detached = lambda _client: self._announce(container, "exec_detach", exec_id)
         self._parts.spawn(self._watch(found, container, monitor, directory))
 
@@ -170,7 +173,8 @@ class Execs:
             code = (await monitor.wait()).code
         except MonitorLost:
             code = 137  # its container was killed, and its monitor with it
-        self._ended(found, code)
+        if found.record.exit_code is None:
+            self._ended(found, code)
         self._announce(container, "exec_die", found.record.id, exitCode=str(code))
         await monitor.ended()
         shutil.rmtree(directory, ignore_errors=True)

@@ -293,11 +293,12 @@ class Monitor:
         self._exit = self._exit._replace(output=output, output_truncated=self._truncated)
         if self._log is not None:
             self._log.close()
-        self._clients.finish()
         fields = protocol.from_exit(self._exit)
         with contextlib.suppress(OSError):
             self._directory.replace(protocol.EXIT_NAME, json.dumps(fields))
+        # Before the clients hear the end: the first thing they do then is to ask for the code.
         self._control.broadcast({"event": "exit", **fields})
+        self._clients.finish()
         self._clean_up()
 
     def _clean_up(self) -> None:

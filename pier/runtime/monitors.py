@@ -41,8 +41,8 @@ class RuntimeFailed(Failed):
 class Monitor:
     """A connection to one monitor. Requests raise MonitorLost when it is gone.
 
-    pid: of the process; 0 before the start. on_oom and on_detached (with AttachOptions.client_id)
-    may be set at any time.
+    pid: of the process; 0 before the start. on_oom, on_detached (with AttachOptions.client_id)
+    and on_exit may be set at any time. on_exit is called before anything that waits wakes up.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class Monitor:
         self.pid = 0
         self.on_oom: Callable[[], None] = lambda: None
         self.on_detached: Callable[[str], None] = lambda client_id: None
+        self.on_exit: Callable[[Exit], None] = lambda ended: None
         self._runtime = runtime
         self._execing = execing
         self._let_go = False
@@ -135,7 +136,9 @@ class Monitor:
 
     def _on_exit(self, fields: Mapping[str, Any]) -> None:
         if not self._exit.done():
-            self._exit.set_result(protocol.to_exit(fields))
+            ended = protocol.to_exit(fields)
+            self._exit.set_result(ended)
+            self.on_exit(ended)
 
     def _on_end(self) -> None:
         _fail(self._hello, MonitorLost("it ended before it was ready"))
