@@ -66,12 +66,29 @@ def _skip(text: str, position: int) -> int:
 
 def format_json(value: object, *, indent: int | None = None, sort_keys: bool = False) -> str:
     """Return `value` as JSON: compact, or indented as Go's `MarshalIndent` does."""
+    if indent is None:
+        return _compact(value, sort_keys=sort_keys)
     import json
 
-    separators = (",", ":") if indent is None else (",", ": ")
     return json.dumps(
-        value, ensure_ascii=False, separators=separators, indent=indent, sort_keys=sort_keys
+        value, ensure_ascii=False, separators=(",", ": "), indent=indent, sort_keys=sort_keys
     )
+
+
+def _compact(value: object, *, sort_keys: bool) -> str:
+    try:
+        from _json import encode_basestring, make_encoder
+    except ImportError:
+        import json
+
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=sort_keys)
+    encode: Any = make_encoder  # Any: its stub knows only the classes of `json`
+    parts = encode({}, _refuse, encode_basestring, None, ":", ",", sort_keys, False, True)
+    return "".join(parts(value, 0))
+
+
+def _refuse(value: object) -> object:
+    raise TypeError(f"not JSON: {type(value).__name__}")
 
 
 def escape_html(text: str) -> str:

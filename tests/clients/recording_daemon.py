@@ -43,6 +43,8 @@ class Status:
     headers: Mapping[str, str] = field(default_factory=dict)
     stream: bytes | None = None
     """After 101: what the hijacked connection carries."""
+    converse: Callable[[Any, Any], None] | None = None
+    """After 101: talks to the client with the two ends of the connection, until it returns."""
 
 
 DEFAULT_ANSWERS: Answers = {
@@ -108,7 +110,10 @@ class _Conversation(BaseHTTPRequestHandler):
         self.server.recorder.asked.append(asked)
         missing = Status(404, {"message": f"no answer for {self.command} {path}"})
         answer = self.server.recorder.answers.get((self.command, path), missing)
-        self._reply(answer(asked) if callable(answer) else answer)
+        try:
+            self._reply(answer(asked) if callable(answer) else answer)
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True  # the client has heard enough
 
     do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = handle_any  # noqa: N815 - http.server's
 
@@ -128,6 +133,9 @@ class _Conversation(BaseHTTPRequestHandler):
             self._hijack(status)
             return
         body = status.body
+        if callable(body):
+            self._reply_later(body)
+            return
         kind = "application/octet-stream" if isinstance(body, bytes) else "application/json"
         data = body if isinstance(body, bytes) else b""
         if body is not None and not isinstance(body, bytes):
@@ -145,12 +153,24 @@ class _Conversation(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(data)
 
+    def _reply_later(self, body: Callable[[], Any]) -> None:
+        """Send the header at once and the body when it is known, as /wait does."""
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.wfile.flush()
+        data = json.dumps(body()).encode()
+        self.wfile.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data))
+
     def _hijack(self, status: Status) -> None:
         head = "HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
         kind = status.headers.get("Content-Type", "application/vnd.docker.multiplexed-stream")
         self.wfile.write(f"{head}Content-Type: {kind}\r\n\r\n".encode())
         if status.stream is not None:
             self.wfile.write(status.stream)
+        if status.converse is not None:
+            status.converse(self.rfile, self.wfile)
         self.close_connection = True
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pier.cli.client import quote
 from pier.cli.command import Command, Flag
-from pier.cli.faults import ApiFault, Fault
+from pier.cli.faults import Fault
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pier.cli.client import Client
     from pier.cli.command import Options
     from pier.cli.container_body import Json
     from pier.cli.session import Session
@@ -22,6 +21,7 @@ def attach(session: Session, options: Options, names: list[str]) -> int:
         detach_keys,
         follow_size,
     )
+    from pier.cli.commands.run import exit_status
 
     client = session.client
     container = client.get(f"/containers/{quote(names[0])}/json")
@@ -32,15 +32,19 @@ def attach(session: Session, options: Options, names: list[str]) -> int:
         streams.insert(0, "stdin")
     check_terminal(stdin="stdin" in streams, tty=tty)
     keys = detach_keys(session, options.text("detach-keys"))
+    # Waited for before it is attached to, so that an exit in between is not missed.
+    waiting = client.request("POST", f"/containers/{container_id}/wait")
     query = {"detachKeys": keys or None, "stream": True, **dict.fromkeys(streams, True)}
     attached = client.hijack(f"/containers/{container_id}/attach", query)
     conversation = Conversation(attached, streams=streams, tty=tty, keys=keys)
     with SignalProxy(client, container_id, enabled=options.on("sig-proxy") and not tty):
-        if tty:
-            follow_size(client, f"/containers/{container_id}")
-        if conversation.run():
+        with conversation:
+            if tty:
+                follow_size(client, f"/containers/{container_id}")
+            detached = conversation.run()
+        if detached:
             raise Fault("read escape sequence")
-        return _exit_code(client, container_id)
+        return exit_status(waiting)
 
 
 def _check_state(container: Json) -> None:
@@ -51,15 +55,6 @@ def _check_state(container: Json) -> None:
         raise Fault("cannot attach to a paused container, unpause it first")
     if state.get("Restarting"):
         raise Fault("cannot attach to a restarting container, wait until it is running")
-
-
-def _exit_code(client: Client, container_id: str) -> int:
-    """Return the exit code of a container that has ended; 0 if it only closed its streams."""
-    try:
-        answer = client.post(f"/containers/{container_id}/wait")
-    except ApiFault:
-        return 0
-    return int(answer["StatusCode"])
 
 
 COMMANDS = {

@@ -64,13 +64,20 @@ def _query(session: Session, options: Options, context: Context) -> Query:
         "cpuquota": options.number("cpu-quota"),
         "shmsize": options.number("shm-size"),
     }
+    network = options.text("network")
+    documents = {
+        "buildargs": _build_args(session, options),
+        "labels": parse_map(options.texts("label")),
+        "cachefrom": options.texts("cache-from"),
+        "ulimits": [parse_ulimit(text) for text in options.texts("ulimit")],
+    }
     return {
         "t": options.texts("tag") or None,
         "dockerfile": context.dockerfile or None,
         "remote": context.remote or None,
         "q": options.on("quiet"),
         "nocache": options.on("no-cache"),
-        "rm": "1" if options.on("rm") else "0",
+        "rm": None if options.on("rm") else "0",
         "forcerm": options.on("force-rm"),
         "pull": options.on("pull"),
         "squash": options.on("squash"),
@@ -78,17 +85,13 @@ def _query(session: Session, options: Options, context: Context) -> Query:
         "cpusetcpus": options.text("cpuset-cpus") or None,
         "cpusetmems": options.text("cpuset-mems") or None,
         "cgroupparent": options.text("cgroup-parent") or None,
-        "networkmode": options.text("network"),
+        "networkmode": None if network == "default" else network,
         "target": options.text("target") or None,
         "isolation": options.text("isolation") or None,
         "platform": platform.lower() or None,
         "securityopt": options.texts("security-opt") or None,
         "extrahosts": options.texts("add-host") or None,
-        "buildargs": format_json(_build_args(session, options)),
-        "labels": format_json(parse_map(options.texts("label"))),
-        "cachefrom": format_json(options.texts("cache-from")),
-        "ulimits": format_json([parse_ulimit(text) for text in options.texts("ulimit")]),
-        "version": "1",
+        **{key: format_json(value) for key, value in documents.items() if value},
     }
 
 

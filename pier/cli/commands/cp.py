@@ -197,7 +197,7 @@ def _local_archive(options: Options, path: str, place: Place) -> tuple[str, Iter
     follow = options.on("follow-link") or path.endswith(("/", "/."))
     real = os.path.realpath(path) if follow and os.path.islink(path.rstrip("/.") or path) else path
     if not os.path.lexists(real):
-        raise Fault(f"lstat {path}: no such file or directory")
+        raise Fault(f"lstat {os.path.abspath(path)}: no such file or directory")
     directory = stat.S_ISDIR(os.lstat(real.rstrip("/") or "/").st_mode)
     if path.endswith("/") and not directory:
         raise Fault("not a directory")
@@ -206,7 +206,7 @@ def _local_archive(options: Options, path: str, place: Place) -> tuple[str, Iter
         own = "." if own == "." else os.path.basename(os.path.realpath(path))
     plan = plan_copy(Place(path, exists=True, directory=directory), place)
     name = plan.rename(own)
-    return plan.directory, _tar(real, "" if name in (".", "/") else name)
+    return plan.directory, _tar(real, "" if name == "/" else name)
 
 
 def _tar(path: str, name: str) -> Iterator[bytes]:
@@ -221,7 +221,7 @@ COMMANDS = {
     "container cp": Command(
         copy,
         "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n"
-        "        pier cp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
+        "\tpier cp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
         "Copy files between a container and this machine\n\n"
         "'-' as the source is a tar archive on stdin, to be unpacked in a directory of the\n"
         "container; '-' as the destination writes a tar archive of the source to stdout.",

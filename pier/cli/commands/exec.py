@@ -67,9 +67,11 @@ def _converse(
     streams = ["stdout", "stderr", *(["stdin"] if options.on("interactive") else [])]
     attached = client.hijack(f"/exec/{exec_id}/start", {}, start)
     conversation = Conversation(attached, streams=streams, tty=tty, keys=keys)
-    if tty:
-        follow_size(client, f"/exec/{exec_id}")
-    if conversation.run():
+    with conversation:
+        if tty:
+            follow_size(client, f"/exec/{exec_id}")
+        detached = conversation.run()
+    if detached:
         out("read escape sequence")
         return 1
     return int(client.get(f"/exec/{exec_id}/json").get("ExitCode") or 0)

@@ -15,7 +15,6 @@ from pier.cli.session import out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pier.cli.attaching import Conversation
     from pier.cli.command import Options
     from pier.cli.container_body import Json
     from pier.cli.session import Session
@@ -117,10 +116,15 @@ def _run_attached(session: Session, options: Options, container_id: str, streams
     waiting = client.request("POST", f"/containers/{container_id}/wait", {"condition": condition})
     # A terminal's own keys make the signals, inside the container.
     with SignalProxy(client, container_id, enabled=options.on("sig-proxy") and not tty):
-        _start_attached(session, container_id, options, waiting)
-        if tty:
-            follow_size(client, f"/containers/{container_id}")
-        return _converse(conversation, waiting)
+        with conversation:
+            _start_attached(session, container_id, options, waiting)
+            if tty:
+                follow_size(client, f"/containers/{container_id}")
+            detached = conversation.run()
+        if detached:
+            waiting.close()
+            return 0
+        return exit_status(waiting)
 
 
 def _start_attached(
@@ -133,13 +137,6 @@ def _start_attached(
         if options.on("rm"):
             exit_status(waiting)
         raise
-
-
-def _converse(conversation: Conversation, waiting: Response) -> int:
-    if conversation.run():
-        waiting.close()
-        return 0
-    return exit_status(waiting)
 
 
 def exit_status(waiting: Response) -> int:

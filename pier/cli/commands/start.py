@@ -54,12 +54,12 @@ def _start_attached(session: Session, options: Options, name: str) -> int:
     condition = {"condition": "removed" if removed else "next-exit"}
     waiting = client.request("POST", f"/containers/{container_id}/wait", condition)
     with SignalProxy(client, container_id, enabled=not tty):
-        client.post(f"/containers/{container_id}/start")
-        if tty:
-            follow_size(client, f"/containers/{container_id}")
-        if conversation.run():
-            return 0
-        return exit_status(waiting)
+        with conversation:
+            client.post(f"/containers/{container_id}/start")
+            if tty:
+                follow_size(client, f"/containers/{container_id}")
+            detached = conversation.run()
+        return 0 if detached else exit_status(waiting)
 
 
 COMMANDS = {
