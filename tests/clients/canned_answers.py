@@ -1,13 +1,15 @@
 """Answers of a daemon that has seen some life: for comparing what clients make of them."""
 
 import time
+from typing import Any
 
-from tests.clients.recording_daemon import CONTAINER_ID, Status, frame
+from tests.clients.recording_daemon import CONTAINER_ID, Answers, Status, frame
 
+Json = dict[str, Any]
 NOW_S = int(time.time())
 IMAGE_ID = "sha256:" + "cd" * 32
 NETWORK_ID = "ef" * 32
-CONTAINERS = [
+CONTAINERS: list[Json] = [
     {
         "Id": "ab" * 32,
         "Names": ["/web", "/other/alias"],
@@ -67,7 +69,7 @@ CONTAINERS = [
         "Mounts": None,
     },
 ]
-IMAGES = [
+IMAGES: list[Json] = [
     {
         "Id": IMAGE_ID,
         "ParentId": "",
@@ -120,7 +122,7 @@ HISTORY = [
         "Comment": "",
     },
 ]
-NETWORKS = [
+NETWORKS: list[Json] = [
     {
         "Name": "net10",
         "Id": NETWORK_ID,
@@ -144,7 +146,7 @@ NETWORKS = [
         "Labels": {},
     },
 ]
-VOLUMES = {
+VOLUMES: Json = {
     "Volumes": [
         {
             "CreatedAt": "2024-05-01T10:11:12Z",
@@ -159,7 +161,7 @@ VOLUMES = {
     ],
     "Warnings": None,
 }
-INSPECTED = {
+INSPECTED: Json = {
     "Id": CONTAINER_ID,
     "Created": "2024-05-01T10:11:12.123456789Z",
     "Path": "sh",
@@ -202,7 +204,7 @@ EVENTS = (
     b'{"Type":"network","Action":"prune","Actor":{"ID":"","Attributes":{}},"scope":"local",'
     b'"time":1714558272,"timeNano":1714558272000000000}\n'
 )
-DISK = {
+DISK: Json = {
     "LayersSize": 1092588,
     "Images": [
         {**IMAGES[0], "SharedSize": 500, "Containers": 1},
@@ -243,7 +245,7 @@ DISK = {
         },
     ],
 }
-STATS = {
+STATS: Json = {
     "id": CONTAINER_ID,
     "name": "/web",
     "os_type": "linux",
@@ -276,7 +278,7 @@ STATS = {
     },
     "networks": {"eth0": {"rx_bytes": 1500, "tx_bytes": 2_500_000}},
 }
-INFO = {
+INFO: Json = {
     "ID": "f0f0-1",
     "Containers": 3,
     "ContainersRunning": 1,
@@ -348,7 +350,7 @@ INFO = {
     "CDISpecDirs": ["/etc/cdi"],
     "Warnings": ["WARNING: No swap limit support"],
 }
-VERSION = {
+VERSION: Json = {
     "Platform": {"Name": "Docker Engine - Community"},
     "Components": [
         {
@@ -390,7 +392,7 @@ PULL_LOG = (
     b'{"status":"Pull complete","progressDetail":{},"id":"a1"}\r\n'
     b'{"status":"Digest: sha256:77"}\r\n{"status":"Status: Downloaded newer image"}\r\n'
 )
-ANSWERS = {
+ANSWERS: Answers = {
     ("GET", "/containers/json"): CONTAINERS,
     ("GET", "/images/json"): IMAGES,
     ("GET", "/images/nginx/history"): HISTORY,

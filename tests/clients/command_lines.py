@@ -14,7 +14,7 @@ from tests.clients.recording_daemon import Answers, Asked, RecordingDaemon
 ROOT = Path(__file__).parents[2]
 PIER = [sys.executable, "-m", "pier"]
 DOCKER = ["docker"]
-_UNSET = (None, "", 0, False, [], {}, [0, 0])
+_UNSET: tuple[Any, ...] = (None, "", 0, False, [], {}, [0, 0])
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from typing_extensions import override
+
 CONTAINER_ID = "f0" * 32
 Answer = Any  # JSON, bytes, or a function of the request
 Answers = Mapping[tuple[str, str], Answer]
@@ -91,9 +93,11 @@ class _Conversation(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
 
+    @override
     def address_string(self) -> str:
         return "client"
 
+    @override
     def log_message(self, *_: object) -> None:
         pass
 

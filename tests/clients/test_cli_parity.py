@@ -145,7 +145,7 @@ def test_build_sends_the_same_context_and_the_same_options(line: str, context: P
 
 def test_a_dockerfile_on_stdin_needs_no_context() -> None:
     docker, pier = both("build -", stdin=b"FROM busybox\n")
-    assert list(members(pier.asked[-1].body).values())[0][3] == b"FROM busybox\n"
+    assert next(iter(members(pier.asked[-1].body).values()))[3] == b"FROM busybox\n"
     assert pier.code == docker.code == 0
 
 

@@ -1,0 +1,69 @@
+"""What Pier relies on in the template engine: Go's semantics on the API's JSON."""
+
+import pytest
+
+from pier.cli.faults import Fault
+from pier.cli.templates import render, render_object
+
+DATA = {
+    "Name": "/web",
+    "State": {"Running": True, "Pid": 12345678},
+    "Config": {"Env": ["A=1", "B=<2>"], "Labels": {"b": "1", "a": "2"}, "Cmd": None},
+    "NetworkSettings": {
+        "Ports": {"80/tcp": [{"HostPort": "8080"}], "443/tcp": None},
+        "Networks": {"n2": {"IPAddress": "10.0.0.2"}, "n1": {"IPAddress": "10.0.0.1"}},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("{{.Name}}", "/web"),
+        ("{{.State.Running}} {{.State.Pid}}", "true 12345678"),
+        ("{{.Config.Env}}", "[A=1 B=<2>]"),
+        ("{{.Config.Labels}}", "map[a:2 b:1]"),
+        ("{{json .Config.Labels}}", '{"a":"2","b":"1"}'),
+        ("{{json .Config.Env}}", '["A=1","B=<2>"]'),
+        ("{{json .State}}", '{"Running":true,"Pid":12345678}'),
+        ("{{range .Config.Env}}{{println .}}{{end}}", "A=1\nB=<2>\n"),
+        (
+            "{{range $k, $v := .NetworkSettings.Networks}}{{$k}}={{$v.IPAddress}} {{end}}",
+            "n1=10.0.0.1 n2=10.0.0.2 ",
+        ),
+        ('{{(index (index .NetworkSettings.Ports "80/tcp") 0).HostPort}}', "8080"),
+        ('{{index .Config.Labels "a"}}', "2"),
+        ('{{if eq .Name "/web"}}yes{{else}}no{{end}}', "yes"),
+        ("{{len .Config.Env}}", "2"),
+        ('{{join .Config.Env ","}}', "A=1,B=<2>"),
+        ('{{slice .Name 1}} {{printf "%q %5d" .Name 7}}', 'web "/web"     7'),
+        ('{{with .Config}}{{index .Env 0}}{{end}} {{not true}} {{or "" "x"}}', "A=1 false x"),
+        ('{{upper "a"}}{{lower "B"}}{{title "cd"}}', "AbCd"),
+        ('{{truncate "abcdef" 3}}{{pad "x" 1 2}}', "abc x  "),
+        ('{{range split "a,b" ","}}{{.}};{{end}}', "a;b;"),
+        ("{{.Config.Cmd}}", "<no value>"),
+    ],
+)  # fmt: skip
+def test_templates_have_gos_meaning(template, text):
+    assert render_object(template, DATA) == text
+
+
+@pytest.mark.parametrize(
+    ("template", "message", "code"),
+    [
+        ("{{.Nope}}", "map has no entry for key \"Nope\"", 1),
+        ("{{.X", "template parsing error: template: :1: unclosed action", 64),
+        ("{{.X | foo}}", 'template parsing error: template: :1: function "foo" not defined', 64),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_as_go_tells_it(template, message, code):
+    with pytest.raises(Fault) as caught:
+        render_object(template, DATA)
+    assert message in caught.value.text
+    assert caught.value.code == code
+
+
+def test_lists_fail_with_their_own_words():
+    with pytest.raises(Fault) as caught:
+        render("{{.X", {})
+    assert caught.value.text == "failed to parse template: template: :1: unclosed action"
