@@ -92,7 +92,7 @@ def create(session: Session, options: Options, body: Json) -> str:
     try:
         answer = session.client.post("/containers/create", query, body)
     except ApiFault as fault:
-        if fault.status != _MISSING_IMAGE or pull != "missing" or "mage" not in fault.message:
+        if fault.status != _MISSING_IMAGE or pull != "missing" or "no such image" not in fault.message.lower():
             raise
         if not options.on("quiet"):
             from pier.cli.references import familiar
