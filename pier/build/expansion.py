@@ -5,6 +5,7 @@ ${v?e} ${v#p} ${v##p} ${v%p} ${v%%p} ${v/p/r} ${v//p/r}`. Single quotes hide var
 hides one character, and a name nobody set is empty.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -18,7 +19,7 @@ _SPECIAL = "@*#?-$!"
 
 class BadSubstitution(InvalidArgument):
     def __init__(self, word: str, reason: str) -> None:
-        super().__init__(f'failed to process "{word}": {reason}')
+        super().__init__(f"failed to process {json.dumps(word, ensure_ascii=False)}: {reason}")
 
 
 class _Fault(Exception):

@@ -41,7 +41,8 @@ async def squash(result: StageResult, layers: Layers, scope: Scope) -> StageResu
             snapshot = layers.prepare(base)
             try:
                 new = layers.lower(result.chain_id)[:count]
-                await asyncio.to_thread(_merge, new, layers.directory(snapshot))
+                old = layers.lower(base) if base else []
+                await asyncio.to_thread(_merge, new, old, layers.directory(snapshot))
                 made = await layers.commit(snapshot, base, key, scope.created_ns(), scope.epoch_ns)
             except BaseException:
                 layers.drop(snapshot)
@@ -70,7 +71,7 @@ def _without_layers(history: Sequence[History], base_layers: int) -> list[Histor
     return told
 
 
-def _merge(layers: Sequence[Path], target: Path) -> None:
+def _merge(layers: Sequence[Path], base: Sequence[Path], target: Path) -> None:
     """Put what `layers`, topmost first, show together into `target`, and what they hide."""
     root_fd = open_overlay(Overlay(tuple(str(path) for path in layers)))
     target_fd = os.open(target, _DIRECTORY)
@@ -79,23 +80,39 @@ def _merge(layers: Sequence[Path], target: Path) -> None:
         entries = list(entries_below(tree, find_sources(tree, ".", "squash")[0], ()))
         copy_directory(tree, entries, target_fd, Destination("/", is_new=False), Placing())
         for layer in layers:
-            _hide(layer, target_fd)
+            _hide(layer, base, target_fd)
     finally:
         os.close(target_fd)
         os.close(root_fd)
 
 
-def _hide(layer: Path, target_fd: int) -> None:
+def _hide(layer: Path, base: Sequence[Path], target_fd: int) -> None:
     layer_fd = os.open(layer, _DIRECTORY)
     try:
         for directory in walk(layer_fd):
             if directory.path and is_opaque(directory.fd):
                 _mark_opaque(target_fd, directory.path)
             for found in directory.files:
-                if is_whiteout(found.stat):
+                if is_whiteout(found.stat) and _has(base, found.path):
                     _mark_deleted(target_fd, directory.path, found.name)
     finally:
         os.close(layer_fd)
+
+
+def _has(layers: Sequence[Path], path: bytes) -> bool:
+    """Whether the base could show something there. A needless mark would show in a listing."""
+    for layer in layers:
+        layer_fd = os.open(layer, _DIRECTORY)
+        try:
+            fd = open_in_root(layer_fd, path, os.O_PATH, follow=False, resolve=STRICTLY_BELOW)
+            os.close(fd)
+        except OSError:
+            continue
+        else:
+            return True
+        finally:
+            os.close(layer_fd)
+    return False
 
 
 def _mark_deleted(target_fd: int, directory: bytes, name: bytes) -> None:

@@ -1,13 +1,12 @@
 """A Builder on a data root of its own, with a busybox image, for tests as root."""
 
-import asyncio
 import io
-import json
 import os
 import platform
+import stat
 import subprocess
 import tarfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -234,11 +233,9 @@ def _shown(root_fd: int) -> Iterator[tuple[str, Shown]]:
             status = os.stat(name, dir_fd=fd, follow_symlinks=False)
             path = os.path.normpath(f"/{directory}/{name}")
             content = ""
-            if name in files and os.path.islink(f"/proc/self/fd/{fd}/{name}"):
+            if stat.S_ISLNK(status.st_mode):
                 content = "->" + os.readlink(name, dir_fd=fd)
-            elif (
-                name in files and status.st_size < 65536 and (status.st_mode & 0o170000) == 0o100000
-            ):
+            elif name in files and status.st_size < 65536 and stat.S_ISREG(status.st_mode):
                 file = os.open(name, os.O_RDONLY, dir_fd=fd)
                 content = os.read(file, 65536).decode("utf-8", "replace")
                 os.close(file)
@@ -295,11 +292,3 @@ async def import_busybox(images: Images) -> None:
     await images.import_(
         chunks(), reference="busybox:latest", changes=['CMD ["sh"]', "ENV PATH=/bin:/usr/bin"]
     )
-
-
-def as_json(argv: Sequence[str]) -> str:
-    return json.dumps(list(argv))
-
-
-def run(main: "asyncio._CoroutineLike[None]") -> None:
-    asyncio.run(main)
