@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pier.cli.session import Session
 
 PULL = ("always", "missing", "never")
-_MISSING_IMAGE = 404
+_NOT_FOUND = 404
 
 
 def build_body(session: Session, options: Options, arguments: list[str]) -> Json:
@@ -92,7 +92,8 @@ def create(session: Session, options: Options, body: Json) -> str:
     try:
         answer = session.client.post("/containers/create", query, body)
     except ApiFault as fault:
-        if fault.status != _MISSING_IMAGE or pull != "missing" or "no such image" not in fault.message.lower():
+        missing = fault.status == _NOT_FOUND and "no such image" in fault.message.lower()
+        if pull != "missing" or not missing:
             raise
         if not options.on("quiet"):
             from pier.cli.references import familiar

@@ -7,8 +7,6 @@ tests/unit/test_cli_templates.py.
 
 from __future__ import annotations
 
-import re
-
 from pier.cli.faults import Fault
 from pier.cli.jsonlite import format_json, json_line
 
@@ -78,7 +76,46 @@ def render(template: str, data: object) -> str:
 
 def render_object(template: str, data: object) -> str:
     """Fill in a template for one inspected object; raise Fault, 64 if it is no template."""
-    return _render(template, data, FUNCTIONS, INSPECT_FAILED)
+    text = render_paths(template, data)
+    return text if text is not None else _render(template, data, FUNCTIONS, INSPECT_FAILED)
+
+
+def render_paths(template: str, data: object) -> str | None:
+    """Fill in a template that only names paths, `{{.A.B}}` and `{{json .A}}`, without the engine.
+
+    None if it does more, or if what it names is anything but there and plain.
+    """
+    pieces: list[str] = []
+    rest = template
+    while rest:
+        text, opening, rest = rest.partition("{{")
+        pieces.append(text)
+        if not opening:
+            break
+        action, closing, rest = rest.partition("}}")
+        shown = _plain(action.strip(" "), data) if closing else None
+        if shown is None:
+            return None
+        pieces.append(shown)
+    return "".join(pieces)
+
+
+def _plain(action: str, data: object) -> str | None:
+    as_json = action.startswith("json .")
+    path = action.removeprefix("json ")
+    names = path[1:].split(".") if path != "." else []
+    if not path.startswith(".") or not all(name.isidentifier() for name in names):
+        return None
+    value = data
+    for name in names:
+        if not isinstance(value, dict) or name not in value:
+            return None
+        value = value[name]
+    if as_json:
+        return _to_json(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, str | int) else None
 
 
 def render_header(template: str, data: object) -> str:
@@ -106,6 +143,8 @@ def _render(
 
 def _syntax(text: str) -> str:
     """Return the engine's `template:1:9: function 'x' not defined` as Go says it."""
+    import re
+
     match = re.match(r"(?:template)?:?(\d+):\d+: (.*)", text, re.DOTALL)
     if not match:
         return f"template: {text}"
@@ -114,6 +153,8 @@ def _syntax(text: str) -> str:
 
 def _execution(text: str, template: str) -> str:
     """Return the engine's message with the place it names, `at <.Foo>`, as Go has it."""
+    import re
+
     match = re.search(r':(\d+):(\d+): executing "[^"]*"(?: at <[^>]*>)?: (.*)', text, re.DOTALL)
     if not match:
         return text

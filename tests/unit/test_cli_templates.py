@@ -3,7 +3,7 @@
 import pytest
 
 from pier.cli.faults import Fault
-from pier.cli.templates import render, render_object
+from pier.cli.templates import render, render_object, render_paths
 
 DATA = {
     "Name": "/web",
@@ -61,6 +61,23 @@ def test_what_is_wrong_is_told_as_go_tells_it(template, message, code):
         render_object(template, DATA)
     assert message in caught.value.text
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("{{.Name}} is {{ .State.Running }}", "/web is true"),
+        ("{{json .State}}", '{"Running":true,"Pid":12345678}'),
+        ("{{.Config.Env}}", None),
+        ("{{.Nope}}", None),
+        ("{{.Name", None),
+        ("{{- .Name}}", None),
+        ("{{.Name | upper}}", None),
+        ("{{/* note */}}", None),
+    ],
+)
+def test_paths_alone_need_no_engine(template, text):
+    assert render_paths(template, DATA) == text
 
 
 def test_lists_fail_with_their_own_words():
