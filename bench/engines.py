@@ -121,8 +121,16 @@ class Podman(Engine):
         root.mkdir(parents=True, exist_ok=True)
         self.client = (
             "podman", "--root", f"{root}/data", "--runroot", f"{root}/run",
-            "--cgroup-manager", "cgroupfs", "--events-backend", "none",
+            "--cgroup-manager", "cgroupfs", "--events-backend", "none", "--runtime", "runc",
         )  # fmt: skip
+
+    @override
+    def command(self, *arguments: str) -> list[str]:
+        """Without CAP_SYS_RESOURCE podman's own default limits could not be set."""
+        if arguments[0] == "run":
+            arguments = ("run", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024",
+                         *arguments[1:])  # fmt: skip
+        return super().command(*arguments)
 
 
 @contextlib.contextmanager

@@ -51,6 +51,7 @@ class BuilderParts:
     sandboxes: Sandboxes
     data_root: Path
     exec_root: Path
+    cgroup_parent: str = "/pier"
     cache_limit_bytes: int = DEFAULT_LIMIT_BYTES
     clock_ns: Callable[[], int] = time.time_ns
 
@@ -87,6 +88,7 @@ class Builder:
             parts.runtimes,
             parts.make_config,
             parts.sandboxes,
+            cgroup_parent=parts.cgroup_parent,
         )
 
     async def restore(self) -> None:

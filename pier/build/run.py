@@ -156,7 +156,10 @@ class Runner:
         runtimes: Runtimes,
         make_config: MakeConfig,
         sandboxes: Sandboxes,
+        *,
+        cgroup_parent: str = "/pier",
     ) -> None:
+        self._cgroup_parent = cgroup_parent
         self._root = exec_root / "builds"
         self._spawner = spawner
         self._runtimes = runtimes
@@ -209,7 +212,7 @@ class Runner:
             files=prepared.files,
             insecure=command.insecure,
             limits=command.limits,
-            cgroup=f"{command.limits.cgroup_parent or '/pier'}/{run_id}",
+            cgroup=f"{command.limits.cgroup_parent or self._cgroup_parent}/{run_id}",
         )
 
     async def _supervise(

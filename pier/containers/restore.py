@@ -32,7 +32,9 @@ class Restorer:
                 await self._restore_one(container)
             except (PierError, OSError):
                 log.exception("container %s: not restored", container.id)
-        self._sweep_directories()
+        known = {container.id for container in self._parts.store.list_()}
+        self._remover.sweep(known)
+        await self._parts.networks.sweep(known)
         for container in reversed(self._parts.store.list_()):
             if wants_start(container):
                 self._parts.store.update(replace(container, state=State.RESTARTING))
@@ -67,10 +69,6 @@ class Restorer:
         await self._parts.networks.adopt(container.id, container.status.pid)
         await self._placement.hold_volumes(container)
         self._supervisor.supervise(container, monitor)
-
-    def _sweep_directories(self) -> None:
-        """Directories of containers that have no row: their creation or removal was cut short."""
-        self._remover.sweep({container.id for container in self._parts.store.list_()})
 
 
 def wants_start(container: Container) -> bool:

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pier.build.builder import Builder, BuilderParts
 from pier.containers.commit import Committer
 from pier.containers.connections import Connections
 from pier.containers.containers import Containers
@@ -35,6 +36,7 @@ from pier.containers.store import ContainerStore
 from pier.containers.stubs import make_stubs
 from pier.containers.supervisor import Supervisor
 from pier.containers.update import Updater
+from pier.engine.building import BuildHost
 from pier.engine.facts import EngineFacts, engine_facts
 from pier.engine.tasks import Tasks
 from pier.events import Events
@@ -79,6 +81,7 @@ class Engine:
     spawner: Spawner
     containers: Containers
     execs: Execs
+    builder: Builder
     default_runtime: str
 
     @staticmethod
@@ -160,6 +163,8 @@ async def _build(settings: Settings, stack: AsyncExitStack) -> Engine:
     )
     containers, execs, restorer = _containers(parts, facts)
     await restorer.restore()
+    offline = OfflinePuller(puller, images)
+    builder = await _builder(parts, settings, BuildHost(images, offline, networks, facts))
     return Engine(
         settings=settings,
         paths=paths,
@@ -172,7 +177,7 @@ async def _build(settings: Settings, stack: AsyncExitStack) -> Engine:
         images=images,
         registries=registries,
         registry=Queries(registries),
-        puller=OfflinePuller(puller, images),
+        puller=offline,
         pusher=Pusher(registries, images, max_uploads=settings.max_concurrent_uploads),
         volumes=volumes,
         networks=networks,
@@ -180,6 +185,7 @@ async def _build(settings: Settings, stack: AsyncExitStack) -> Engine:
         spawner=spawner,
         containers=containers,
         execs=execs,
+        builder=builder,
         default_runtime=parts.defaults.runtime,
     )
 
@@ -209,6 +215,24 @@ def _containers(parts: Parts, facts: HostFacts) -> tuple[Containers, Execs, Rest
         inputs=inputs,
     )
     return containers, execs, Restorer(parts, supervisor, remover, placement)
+
+
+async def _builder(parts: Parts, settings: Settings, host: BuildHost) -> Builder:
+    builder = Builder(
+        BuilderParts(
+            images=parts.images,
+            spawner=parts.spawner,
+            runtimes=parts.runtimes,
+            get_image=host.get_image,
+            make_config=host.make_config,
+            sandboxes=host.sandbox,
+            data_root=settings.paths.data_root,
+            exec_root=settings.paths.exec_root,
+            cgroup_parent=parts.defaults.cgroup_parent,
+        )
+    )
+    await builder.restore()
+    return builder
 
 
 def registry_hosts(settings: Settings) -> Hosts:

@@ -10,7 +10,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from ipaddress import ip_interface, ip_network
@@ -205,6 +205,11 @@ class Networks:
 
     async def take_down(self, container_id: str) -> None:
         await self._attachments.take_down(container_id)
+
+    async def sweep(self, known: Collection[str]) -> None:
+        """At start: take down what belongs to no container: a build's, cut short by a crash."""
+        for container_id in {e.container_id for e in self._records.all_endpoints()} - set(known):
+            await self.take_down(container_id)
 
     async def adopt(self, container_id: str, pid: int) -> None:
         await self._attachments.adopt(container_id, pid)

@@ -89,9 +89,9 @@ CREATE TABLE networks (
 
 CREATE TABLE endpoints (
     id          TEXT PRIMARY KEY,
-    container   TEXT NOT NULL REFERENCES containers ON DELETE CASCADE,
+    container   TEXT NOT NULL,                  -- of a container that runs, or a RUN of a build
     network     TEXT NOT NULL REFERENCES networks   ON DELETE RESTRICT,
-    ipv4        TEXT,                           -- NULL while the container is stopped
+    ipv4        TEXT,
     ipv6        TEXT,
     mac         TEXT,
     spec_json   TEXT NOT NULL,                  -- aliases, requested address, MAC

@@ -1,0 +1,128 @@
+"""What the builder needs and may not know: images that are pulled, containers' configuration,
+places on the network.
+"""
+
+import platform
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from pier.build.run import Limits, NetworkPlace, RunOrder
+from pier.containers.facts import HostFacts
+from pier.containers.namespaces import HOST, PRIVATE, Namespaces
+from pier.containers.spec import ContainerSpec, HostSpec, Resources, Ulimit
+from pier.containers.to_oci import OciInputs, ProcessUser, process_capabilities, to_oci
+from pier.errors import NotFound
+from pier.images.model import Image
+from pier.images.offline import OfflinePuller
+from pier.images.store import Images
+from pier.networks.model import EndpointRequest, SandboxRequest
+from pier.networks.networks import Networks
+from pier.oci.platform import Platform
+from pier.runtime.seccomp import default_profile
+
+
+@dataclass(frozen=True, slots=True)
+class BuildHost:
+    """One per daemon; its methods are the builder's callables."""
+
+    images: Images
+    puller: OfflinePuller
+    networks: Networks
+    facts: HostFacts
+
+    async def get_image(self, reference: str, platform: Platform, *, pull: bool) -> Image:
+        """The local image, or the pulled one where there is none or `pull` asks for it."""
+        found = self.images.find(reference)
+        if found is not None and not pull:
+            return found
+        try:
+            async for _ in self.puller.pull(reference):
+                pass
+        except NotFound:
+            if found is None:
+                raise
+            return found
+        return self.images.get(reference)
+
+    def make_config(self, order: RunOrder) -> Mapping[str, object]:
+        """config.json of a RUN: what a container with these limits would get."""
+        host = HostSpec(
+            privileged=order.insecure,
+            resources=resources(order.limits),
+            shm_size=order.limits.shm_size,
+        )
+        spec = ContainerSpec(
+            env=order.environment, cmd=order.argv, working_dir=order.working_dir, host=host
+        )
+        held = process_capabilities(spec, self.facts, privileged=order.insecure)
+        network = {"host": HOST, "none": PRIVATE}.get(order.network, order.netns_path or PRIVATE)
+        identity = order.identity
+        config = to_oci(
+            OciInputs(
+                container_id=order.id,
+                spec=spec,
+                facts=self.facts,
+                user=ProcessUser(
+                    uid=identity.uid,
+                    gid=identity.gid,
+                    additional_gids=identity.groups,
+                    home=identity.home,
+                ),
+                rootfs=str(order.bundle / "rootfs"),
+                hostname=order.hostname,
+                namespaces=Namespaces(network=network, cgroup=HOST),
+                files=order.files,
+                cgroups_path=order.cgroup,
+                seccomp=None if order.insecure else default_profile(held, platform.machine()),
+            )
+        )
+        mounts = config["mounts"]
+        assert isinstance(mounts, list)
+        mounts += [
+            {
+                "destination": mount.target,
+                "type": mount.type,
+                "source": mount.source,
+                "options": list(mount.options),
+            }
+            for mount in order.mounts
+        ]
+        return config
+
+    @asynccontextmanager
+    async def sandbox(
+        self, run_id: str, network: str, extra_hosts: tuple[str, ...]
+    ) -> AsyncIterator[NetworkPlace]:
+        """A place on `network` ("default": the bridge) until the end of the block."""
+        name = "bridge" if network == "default" else network
+        request = SandboxRequest(
+            container_id=run_id,
+            name=f"build-{run_id[:12]}",
+            hostname="buildkitsandbox",
+            endpoints={name: EndpointRequest()},
+            extra_hosts=extra_hosts,
+        )
+        try:
+            sandbox = await self.networks.bring_up(request)
+            files = self.networks.files(request)
+            yield NetworkPlace(
+                netns_path=sandbox.netns_path,
+                hosts=files.hosts.encode(),
+                resolv_conf=files.resolv_conf.encode(),
+            )
+        finally:
+            await self.networks.take_down(run_id)
+
+
+def resources(limits: Limits) -> Resources:
+    return Resources(
+        memory=limits.memory,
+        memory_swap=limits.memory_swap,
+        cpu_shares=limits.cpu_shares,
+        cpu_period_us=limits.cpu_period,
+        cpu_quota_us=limits.cpu_quota,
+        cpuset_cpus=limits.cpuset_cpus,
+        cpuset_mems=limits.cpuset_mems,
+        ulimits=tuple(Ulimit(name=u.name, soft=u.soft, hard=u.hard) for u in limits.ulimits),
+    )
