@@ -168,7 +168,8 @@ class Build:
                     group.create_task(self._build(stage, work))
                     number += count + 1
         except BaseExceptionGroup as errors:
-            raise _first(errors) from None
+            first = _first(errors)
+            raise first from first.__cause__
         return self._results[self.plan.target].result()
 
     async def _build(self, stage: Stage, work: StageBuild) -> None:

@@ -13,14 +13,16 @@ from dataclasses import dataclass, field
 MAX_FILES_NAMED = 20_000
 """Beyond that, the inputs name directories: the row would be larger than the layer."""
 _MAX_TOLD = 5
+INSTRUCTION = "instruction"
+PARENT = "parent"
 
 
 @dataclass(frozen=True, slots=True)
 class StepKey:
     """`parent` is the key of the step whose files this one starts from: an image's ID at first.
 
-    `inputs` maps a name as people know it ("file app/main.py", "arg VERSION") to its digest or
-    value. `instruction` is what is done, with all its values.
+    `instruction` is the line as written; what its variables came to is among the `inputs`, which
+    map names as people know them ("file app/main.py", "arg VERSION") to a digest or a value.
     """
 
     parent: str
@@ -60,7 +62,7 @@ class Miss:
     changes: tuple[Change, ...] = ()
 
     def told(self) -> str:
-        if not self.changes:
+        if not self.changes or self.changes[0].name == INSTRUCTION:
             return self.reason
         told = [change.told() for change in self.changes[:_MAX_TOLD]]
         more = len(self.changes) - len(told)
@@ -79,7 +81,7 @@ def explain(key: StepKey, remembered: Sequence[StepKey]) -> Miss:
     keyword = key.instruction.partition(" ")[0]
     for old in remembered:
         if old.parent == key.parent and old.instruction.partition(" ")[0] == keyword:
-            change = Change("instruction", old.instruction, key.instruction)
+            change = Change(INSTRUCTION, old.instruction, key.instruction)
             return Miss(f"the instruction changed: it was {old.instruction!r}", (change,))
     return Miss("nothing like it was built before")
 
@@ -90,7 +92,7 @@ def compare(old: StepKey, new: StepKey) -> list[Change]:
     pairs = ((name, old.inputs.get(name), new.inputs.get(name)) for name in names)
     changes = [Change(name, before, after) for name, before, after in pairs if before != after]
     if old.parent != new.parent:
-        changes.append(Change("parent", old.parent, new.parent))
+        changes.append(Change(PARENT, old.parent, new.parent))
     return changes
 
 

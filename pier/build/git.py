@@ -14,7 +14,6 @@ from pier.errors import Failed, InvalidArgument
 from pier.linux import process
 
 _TIMEOUT_S = 600.0
-_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _SCP = re.compile(r"(?:[\w.-]+@)?[\w.-]+:(?!//)[^\s]+")
 _REF = re.compile(r"[\w./+@{}^~-]{1,255}", re.ASCII)
 _SCHEMES = ("https", "http", "git", "ssh")
@@ -113,16 +112,23 @@ async def check_out(source: GitSource, directory: Path, *, keep_git_dir: bool) -
 
 async def _fetch(source: GitSource, directory: Path) -> None:
     ref = source.ref or "HEAD"
-    fetch = ["fetch", "--quiet", "--no-tags", "--depth=1", "--", "origin"]
-    try:
-        await _git(source, [*fetch, ref], directory)
-    except GitFailed:
-        if not _COMMIT.match(ref) and not re.fullmatch(r"[0-9a-f]{7,}", ref):
-            raise
+    plain = ["fetch", "--quiet", "--no-tags"]
+    attempts = [[*plain, "--depth=1", "--", "origin", ref], [*plain, "--", "origin", ref]]
+    if re.fullmatch(r"[0-9a-f]{7,64}", ref):
         # A server may refuse to send a commit by its name: take all, and look for it there.
-        everything = ["fetch", "--quiet", "origin", "+refs/*:refs/remotes/origin/*"]
-        await _git(source, everything, directory)
-        await _git(source, ["fetch", "--quiet", ".", ref], directory)
+        attempts.append(["fetch", "--quiet", "origin", "+refs/*:refs/remotes/origin/*"])
+    failure: GitFailed | None = None
+    for arguments in attempts:
+        try:
+            await _git(source, arguments, directory)
+        except GitFailed as error:
+            failure = failure or error
+            continue
+        if arguments[-1] != ref:
+            await _git(source, ["update-ref", "FETCH_HEAD", ref], directory)
+        return
+    assert failure is not None
+    raise failure
 
 
 async def _git_dir_removed(directory: Path) -> None:

@@ -7,6 +7,7 @@ LABEL in the middle does not make the RUN below it run again, an ENV does becaus
 
 import asyncio
 import contextlib
+import json
 import os
 import secrets
 from collections.abc import Awaitable, Mapping, Sequence
@@ -17,7 +18,7 @@ from pier.build.cache import StepKey
 from pier.build.cache_store import StepResult
 from pier.build.copy import Placing, make_directories
 from pier.build.copying import gather, perform
-from pier.build.instructions import Copy, Instruction, Run, Workdir
+from pier.build.instructions import Arg, Copy, Instruction, Run, Workdir
 from pier.build.mounting import Mounted, Mounter
 from pier.build.owners import Owner, find_identity
 from pier.build.parser import DockerfileError, parse_dockerfile
@@ -166,7 +167,7 @@ class StageBuild:
         """An instruction about the image only: in the cache so that it can be told as cached."""
         told = described(instruction, self._result.state)
         state = apply(instruction, self._result.state)
-        key = StepKey(self._line_key, told)
+        key = StepKey(self._line_key, written(instruction), _said(instruction, state, told))
         if self._scope.find(key) is not None:
             self._scope.progress(StepCached(stage=self._stage.index, number=self._number))
         else:
@@ -192,7 +193,11 @@ class StageBuild:
 
         told = f"WORKDIR {step.path}"
         state = apply(instruction, self._result.state)
-        await self._step(StepKey(self._result.key, told, {"user": user}), told, make)
+        await self._step(
+            StepKey(self._result.key, written(instruction), {"user": user, "path": step.path}),
+            told,
+            make,
+        )
         self._result = replace(self._result, state=state)
 
     async def _make_directory(self, snapshot: str, path: str, user: str) -> None:
@@ -218,7 +223,8 @@ class StageBuild:
                 await asyncio.to_thread(perform, gathered, overlay, upper, now)
 
             told = told_copy(instruction.keyword, step)
-            await self._step(StepKey(self._result.key, told, gathered.inputs), told, copy)
+            key = StepKey(self._result.key, written(instruction), {**gathered.inputs, "copy": told})
+            await self._step(key, told, copy)
 
     async def _source(self, origin: str) -> Source:
         """What a `--from=` means here; a stage is built before it is returned."""
@@ -242,7 +248,8 @@ class StageBuild:
         async def run(snapshot: str) -> None:
             await self._run_in(snapshot, instruction, step, origins)
 
-        await self._step(StepKey(self._result.key, told, inputs), told, run, container=True)
+        key = StepKey(self._result.key, written(instruction), inputs)
+        await self._step(key, told, run, container=True)
 
     async def _run_in(
         self, snapshot: str, instruction: Run, step: RunStep, origins: Mapping[str, Source]
@@ -355,12 +362,25 @@ def _close_with(stack: contextlib.ExitStack, fd: int) -> None:
     stack.callback(os.close, fd)
 
 
+def written(instruction: Instruction) -> str:
+    """The line, however it was indented and continued."""
+    return " ".join(instruction.source.split())
+
+
+def _said(instruction: Instruction, after: StageState, told: str) -> dict[str, str]:
+    """What the variables of an instruction about the image came to."""
+    if not isinstance(instruction, Arg):
+        return {"value": told}
+    names = {argument.name for argument in instruction.arguments} & after.arguments.keys()
+    return {f"arg {name}": after.arguments[name] for name in names}
+
+
 def _run_inputs(step: RunStep) -> dict[str, str]:
     inputs = {f"arg {name}": value for name, value in step.arguments.items()}
     for name, value in step.environment.items():
         if name not in step.hidden and name not in step.arguments:
             inputs[f"env {name}"] = value
-    inputs.update(user=step.user, workdir=step.working_dir)
+    inputs.update(user=step.user, workdir=step.working_dir, command=json.dumps(step.argv))
     if step.network != "default":
         inputs["flag --network"] = step.network
     if step.security != "sandbox":

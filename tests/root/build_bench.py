@@ -6,6 +6,7 @@ import platform
 import stat
 import subprocess
 import tarfile
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -248,8 +249,8 @@ def _shown(root_fd: int) -> Iterator[tuple[str, Shown]]:
 @asynccontextmanager
 async def open_bench(root: Path, *, with_runtime: bool = True) -> AsyncIterator[Bench]:
     data, run = root / "data", root / "run"
-    data.mkdir(parents=True)
-    run.mkdir()
+    data.mkdir(parents=True, exist_ok=True)
+    run.mkdir(exist_ok=True)
     database = Database(data / "pier.db")
     content = ContentStore(data / "content", database)
     snapshotter = Snapshotter(data / "snapshots", database)
@@ -275,7 +276,8 @@ async def open_bench(root: Path, *, with_runtime: bool = True) -> AsyncIterator[
         )
     )
     try:
-        await import_busybox(images)
+        if images.find("busybox") is None:
+            await import_busybox(images)
         yield Bench(builder, images, root)
     finally:
         await spawner.close()
@@ -284,6 +286,8 @@ async def open_bench(root: Path, *, with_runtime: bool = True) -> AsyncIterator[
 
 
 async def import_busybox(images: Images) -> None:
+    """The same image at any time."""
+    images.clock_ns = lambda: 1_600_000_000 * 10**9
     data = busybox_tar()
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -292,3 +296,4 @@ async def import_busybox(images: Images) -> None:
     await images.import_(
         chunks(), reference="busybox:latest", changes=['CMD ["sh"]', "ENV PATH=/bin:/usr/bin"]
     )
+    images.clock_ns = time.time_ns
