@@ -57,9 +57,11 @@ class _Details:
 
 _NETWORKS = "SELECT n.id AS network_id, n.spec_json AS network_json, n.created_ns FROM networks n"
 _ENDPOINTS = (
-    "SELECT e.id, e.container, e.ipv4, e.ipv6, e.mac, e.spec_json, coalesce(c.name, '') AS container_name,"
+    "SELECT e.id, e.container, e.ipv4, e.ipv6, e.mac, e.spec_json,"
+    " coalesce(c.name, '') AS container_name,"
     " n.id AS network_id, n.spec_json AS network_json, n.created_ns"
-    " FROM endpoints e JOIN networks n ON n.id = e.network LEFT JOIN containers c ON c.id = e.container"
+    " FROM endpoints e JOIN networks n ON n.id = e.network"
+    " LEFT JOIN containers c ON c.id = e.container"
 )
 _FORWARDS = (
     "SELECT p.protocol, p.host_ip, p.host_port, p.port, e.ipv4, e.ipv6"
