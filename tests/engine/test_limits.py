@@ -1,6 +1,10 @@
 """Limits are enforced by the kernel and can be seen inside."""
 
+import os
 import time
+from pathlib import Path
+
+import pytest
 
 from tests.daemon import Daemon
 
@@ -96,3 +100,30 @@ def test_update_takes_effect_at_once(daemon: Daemon) -> None:
     status, stats = daemon.api("GET", "/containers/grow/stats?stream=false&one-shot=true")
     assert (status, stats["memory_stats"]["limit"]) == (200, 134217728)
     daemon.docker("rm", "-f", "grow")
+
+
+def test_block_io(daemon: Daemon, tmp_path: Path) -> None:
+    """3 MB at 1 MB a second cannot be read in less than two seconds."""
+    device = os.stat(tmp_path).st_dev
+    nodes = [path for path in Path("/dev").iterdir() if path.is_block_device()]
+    node = next((path for path in nodes if path.stat().st_rdev == device), None)
+    if node is None:
+        pytest.skip("the tests' directory is on no block device")
+    (tmp_path / "data").write_bytes(os.urandom(3_000_000))
+    os.sync()
+    begin = time.monotonic()
+    daemon.docker(
+        "run",
+        "--rm",
+        "--device-read-bps",
+        f"{node}:1mb",
+        "-v",
+        f"{tmp_path}:/d",
+        "busybox",
+        "dd",
+        "if=/d/data",
+        "of=/dev/null",
+        "bs=64k",
+        "iflag=direct",
+    )
+    assert time.monotonic() - begin > 2
