@@ -2,5 +2,6 @@
 
 engine      what the daemon is made of, bottom-up
 tasks       its long-lived tasks
-facts       what it tells of itself and the machine (`docker info`)
+model       what it tells of itself and the machine, as values
+facts       looking that up (`docker info`)
 """

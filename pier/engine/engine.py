@@ -37,7 +37,8 @@ from pier.containers.stubs import make_stubs
 from pier.containers.supervisor import Supervisor
 from pier.containers.update import Updater
 from pier.engine.building import BuildHost
-from pier.engine.facts import EngineFacts, engine_facts
+from pier.engine.facts import engine_facts
+from pier.engine.model import EngineFacts
 from pier.engine.tasks import Tasks
 from pier.events import Events
 from pier.images.offline import OfflinePuller

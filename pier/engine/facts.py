@@ -1,69 +1,16 @@
-"""What the daemon tells of itself and of the machine: `docker info` and `docker version`."""
+"""Looking up what the daemon tells of itself and of the machine: `docker info`, `version`."""
 
 import os
 import platform
 import uuid
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from pier.containers.facts import HostFacts
+from pier.engine.model import EngineFacts, RuntimeFacts
 from pier.runtime.oci_runtime import Runtimes
 from pier.settings import Settings
 
 _UNKNOWN = "linux"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuntimeFacts:
-    name: str
-    path: str
-    version: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineFacts:
-    """Booleans say what the kernel lets limit."""
-
-    id: str
-    hostname: str
-    kernel_version: str
-    operating_system: str
-    os_version: str
-    machine: str
-    """As `uname -m` writes it."""
-    cpus: int
-    memory_bytes: int
-    open_files: int
-    tasks: int
-    data_root: str
-    backing_filesystem: str
-    cgroup_version: str
-    cgroup_driver: str = "cgroupfs"
-    memory_limit: bool
-    swap_limit: bool
-    cpu_cfs: bool
-    cpu_shares: bool
-    cpuset: bool
-    pids_limit: bool
-    oom_kill_disable: bool
-    ipv4_forwarding: bool
-    security_options: tuple[str, ...]
-    runtimes: tuple[RuntimeFacts, ...]
-    default_runtime: str
-    default_ipc_mode: str
-    default_cgroupns_mode: str
-    log_driver: str
-    init_binary: str
-    labels: tuple[str, ...]
-    debug: bool
-    live_restore: bool = True
-    experimental: bool
-    insecure_registries: tuple[str, ...]
-    registry_mirrors: tuple[str, ...]
-    http_proxy: str = ""
-    https_proxy: str = ""
-    no_proxy: str = ""
-    warnings: tuple[str, ...] = field(default=())
 
 
 def engine_facts(
@@ -105,6 +52,7 @@ def engine_facts(
         init_binary=settings.init_path,
         labels=tuple(settings.labels),
         debug=settings.debug,
+        live_restore=True,
         experimental=settings.experimental,
         insecure_registries=tuple(settings.insecure_registries),
         registry_mirrors=tuple(settings.registry_mirrors),

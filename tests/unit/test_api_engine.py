@@ -12,7 +12,6 @@ from types import SimpleNamespace
 from pier.api.app import create_app
 from pier.api.listen import Endpoint as Listening
 from pier.api.listen import Listener
-from pier.api.requests import EngineFacts, RuntimeFacts
 from pier.containers.model import Container, Health, MountPoint, Status
 from pier.containers.requests import (
     AttachRequest,
@@ -29,6 +28,7 @@ from pier.containers.requests import (
 from pier.containers.spec import ContainerSpec, EndpointSpec, HostSpec, Resources, RestartPolicy
 from pier.containers.state import State
 from pier.containers.store import NoSuchContainer
+from pier.engine.model import EngineFacts, RuntimeFacts
 from pier.errors import InvalidArgument, NotFound, NotModified
 from pier.events import Events
 from pier.images.model import HistoryEntry, Image, NoSuchImage, Removed

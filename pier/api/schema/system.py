@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import UNSET, UnsetType, field
 
-from pier.api.requests import EngineFacts, RuntimeFacts
 from pier.api.versions import MAX_VERSION, PIER_VERSION, SERVER_VERSION, ApiVersion
+from pier.engine.model import EngineFacts, RuntimeFacts
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 _BUILD_TIME = "2026-01-01T00:00:00.000000000+00:00"
