@@ -46,8 +46,6 @@ def engine_facts(
             for info in runtimes.list_()
         ),
         default_runtime=default_runtime,
-        default_ipc_mode=settings.default_ipc_mode,
-        default_cgroupns_mode=settings.default_cgroupns_mode,
         log_driver=settings.log_driver,
         init_binary=settings.init_path,
         labels=tuple(settings.labels),
