@@ -16,6 +16,8 @@ from pathlib import Path
 from typing_extensions import override
 
 PATIENCE_S = 60.0
+REGISTRY = "10.217.0.1:5077"
+"""Where `bench.registry` serves."""
 
 
 class Engine:
@@ -23,6 +25,8 @@ class Engine:
 
     name = ""
     client: Sequence[str] = ()
+    insecure: Sequence[str] = ()
+    """Flags of pull and push for a registry without TLS."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -85,7 +89,7 @@ class Pier(Engine):
                 sys.executable, "-m", "pier", "daemon", "-H", self.host,
                 "--data-root", f"{self.root}/data", "--exec-root", f"{self.root}/exec",
                 "--bridge", "pbench0", "--bip", "10.215.0.1/16", "--group", "",
-                "--cgroup-parent", "/pier-bench",
+                "--cgroup-parent", "/pier-bench", "--insecure-registry", REGISTRY,
             ]
         )  # fmt: skip
 
@@ -107,7 +111,7 @@ class Dockerd(Engine):
     def start(self) -> None:
         flags = (
             f"-H {self.host} --data-root {self.root}/data --exec-root {self.root}/exec "
-            f"--pidfile {self.root}/pid --bip 10.216.0.1/16"
+            f"--pidfile {self.root}/pid --bip 10.216.0.1/16 --insecure-registry {REGISTRY}"
         )
         script = f"ip link set lo up; exec dockerd {flags}"
         self._launch(["unshare", "--net", "sh", "-c", script])
@@ -115,6 +119,7 @@ class Dockerd(Engine):
 
 class Podman(Engine):
     name = "podman"
+    insecure = ("--tls-verify=false",)
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
