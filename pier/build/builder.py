@@ -2,7 +2,7 @@
 
     <data_root>/tmp/build-<n>/      of one build: the context, downloads; gone with it
     <data_root>/build/mounts/       cache mounts
-    <exec_root>/builds/<id>/        the bundle of a RUN
+    <exec_root>/builds/<id>/        the bundle of a RUN; files-<n>/: small contexts, secrets
 
 What is kept is the cache (rows and their layers) and images. A daemon that comes after a crash
 calls `restore`: nothing of an interrupted build is left then.
@@ -10,7 +10,6 @@ calls `restore`: nothing of an interrupted build is left then.
 
 import asyncio
 import secrets
-import shutil
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -26,6 +25,7 @@ from pier.build.cache_store import (
     CacheStore,
     PruneRequest,
 )
+from pier.build.context import remove_directory
 from pier.build.layers import Layers
 from pier.build.progress import ImageBuilt, ImageTagged, InOrder, Progress
 from pier.build.request import BuildRequest, BuildResult
@@ -96,7 +96,7 @@ class Builder:
         await self._runner.sweep()
         self._layers.sweep()
         for path in self._tmp.glob("build-*"):
-            await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+            await asyncio.to_thread(remove_directory, path)
 
     async def build(
         self,
@@ -117,6 +117,7 @@ class Builder:
             build = Build(
                 request=request,
                 directory=directory,
+                quick=await stack.enter_async_context(self._runner.scratch()),
                 images=self._images,
                 get_image=self._parts.get_image,
                 layers=self._layers,
@@ -178,7 +179,7 @@ class Builder:
         try:
             yield path
         finally:
-            await asyncio.shield(asyncio.to_thread(shutil.rmtree, path, ignore_errors=True))
+            await asyncio.shield(asyncio.to_thread(remove_directory, path))
 
 
 def _checked_tag(text: str) -> Reference:

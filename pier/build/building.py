@@ -13,7 +13,7 @@ from pier.build.context import (
     blocking_chunks,
     open_context,
     remote_dockerfile,
-    unpack_context,
+    unpack_where_it_fits,
 )
 from pier.build.instructions import Arg
 from pier.build.layers import Layers
@@ -56,6 +56,7 @@ class Build:
         *,
         request: BuildRequest,
         directory: Path,
+        quick: Path,
         images: Images,
         get_image: GetImage,
         layers: Layers,
@@ -67,6 +68,7 @@ class Build:
     ) -> None:
         self._request = request
         self._directory = directory
+        self._quick = quick
         self._images = images
         self._get_image = get_image
         self._layers = layers
@@ -131,11 +133,13 @@ class Build:
         return self.plan
 
     async def _receive(self, stream: AsyncIterator[bytes]) -> Context:
-        place = self._directory / "context"
-        await asyncio.to_thread(place.mkdir, mode=0o755)
+        place, quick = self._directory / "context", self._quick / "context"
+        for path in (place, quick):
+            await asyncio.to_thread(path.mkdir, mode=0o755)
         remote = self._request.remote
         if not remote:
-            await asyncio.to_thread(unpack_context, blocking_chunks(stream), place)
+            chunks = blocking_chunks(stream)
+            place = await asyncio.to_thread(unpack_where_it_fits, chunks, quick, place)
         elif is_git_url(remote) or remote.startswith("github.com/"):
             source = git.parse_git_url(remote)
             keep = self._request.arguments.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", "") in ("1", "true")

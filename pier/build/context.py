@@ -6,7 +6,9 @@ Dockerfile and its ignore file are found in it.
 """
 
 import asyncio
+import contextlib
 import errno
+import itertools
 import os
 import posixpath
 import stat
@@ -18,7 +20,7 @@ from pier.archive.compression import decompressed
 from pier.archive.entry import DIRECTORY, Entry
 from pier.archive.reader import TarReader
 from pier.archive.walk import join, walk
-from pier.build.copy import Placer, Placing, is_archive
+from pier.build.copy import ArchiveBomb, Placer, Placing, is_archive
 from pier.build.ignore import IgnoreRules, read_ignore_file
 from pier.build.parser import MAX_DOCKERFILE_BYTES
 from pier.build.trees import Tree
@@ -28,6 +30,7 @@ from pier.linux.trees import remove_tree
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _CHUNK = 1 << 20
+SMALL_BYTES = 16 << 20
 MAX_CONTEXT_BYTES = 1 << 36
 MAX_CONTEXT_FILES = 2_000_000
 DEFAULT_DOCKERFILE = "Dockerfile"
@@ -83,8 +86,33 @@ def blocking_chunks(stream: AsyncIterator[bytes]) -> Iterator[bytes]:
     return chunks()
 
 
-def unpack_context(chunks: Iterator[bytes], directory: Path) -> None:
-    placing = Placing(max_bytes=MAX_CONTEXT_BYTES, max_entries=MAX_CONTEXT_FILES)
+def unpack_where_it_fits(chunks: Iterator[bytes], quick: Path, roomy: Path) -> Path:
+    """Unpack into `quick` (memory) if the context is small, else into `roomy` (disk); say where.
+
+    Making thousands of small files is a multiple quicker in memory, and most contexts are small.
+    """
+    held: list[bytes] = []
+    size = 0
+    for chunk in chunks:
+        held.append(chunk)
+        size += len(chunk)
+        if size > SMALL_BYTES:
+            break
+    else:
+        with contextlib.suppress(ArchiveBomb):
+            unpack_context(iter(held), quick, max_bytes=4 * SMALL_BYTES)
+            return quick
+        remove_directory(quick)
+        chunks = iter(())
+    unpack_context(itertools.chain(held, chunks), roomy)
+    return roomy
+
+
+def unpack_context(
+    chunks: Iterator[bytes], directory: Path, *, max_bytes: int | None = None
+) -> None:
+    limit = MAX_CONTEXT_BYTES if max_bytes is None else min(max_bytes, MAX_CONTEXT_BYTES)
+    placing = Placing(max_bytes=limit, max_entries=MAX_CONTEXT_FILES)
     root_fd = os.open(directory, _DIRECTORY)
     try:
         with _ContextPlacer(root_fd, "", placing) as placer:

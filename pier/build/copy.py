@@ -35,6 +35,13 @@ class CannotCopy(InvalidArgument):
         super().__init__(f"cannot copy to {what}: {path}")
 
 
+class ArchiveBomb(InvalidArgument):
+    def __init__(self, entries: int, size: int) -> None:
+        super().__init__(
+            f"more than {entries} files or {size} bytes: this looks like an archive bomb"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Placing:
     """How copied files look: owner and mode where given, and the time of directories made."""
@@ -68,11 +75,9 @@ class Placer(Extractor):
     def add(self, entry: Entry, pieces: Iterable[memoryview]) -> None:  # type: ignore[explicit-override]  # typing.override: 3.12
         """Count, give owner and mode, make."""
         self._entries += 1
-        if self._entries > self._placing.max_entries or self.size > self._placing.max_bytes:
-            raise InvalidArgument(
-                f"more than {self._placing.max_entries} files or {self._placing.max_bytes} bytes: "
-                "this looks like an archive bomb"
-            )
+        size = self.size + entry.size
+        if self._entries > self._placing.max_entries or size > self._placing.max_bytes:
+            raise ArchiveBomb(self._placing.max_entries, self._placing.max_bytes)
         super().add(self._placed(entry), pieces)
 
     def _placed(self, entry: Entry) -> Entry:

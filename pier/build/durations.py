@@ -22,7 +22,7 @@ class BadDuration(InvalidArgument):
 def parse_duration_ns(text: str) -> int:
     """`text` in nanoseconds, as Go's time.ParseDuration reads it."""
     sign = -1 if text.startswith("-") else 1
-    rest = text.lstrip("+-") if text[:1] in ("+", "-") else text
+    rest = text[1:] if text[:1] in ("+", "-") else text
     if rest == "0":
         return 0
     total = Fraction(0)

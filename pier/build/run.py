@@ -20,6 +20,7 @@ from pier.build.owners import Identity, find_identity
 from pier.build.stubs import forget_untouched, missing_paths, remove_stubs
 from pier.errors import Failed
 from pier.linux.mount import Overlay, open_overlay
+from pier.linux.trees import remove_tree
 from pier.runtime.bundle import remove_bundle, write_bundle
 from pier.runtime.monitors import Monitor, RuntimeFailed, adopt
 from pier.runtime.oci_runtime import Runtimes
@@ -174,7 +175,7 @@ class Runner:
         try:
             yield path
         finally:
-            await asyncio.shield(asyncio.to_thread(remove_bundle, path))
+            await asyncio.shield(asyncio.to_thread(_remove, path))
 
     async def run(self, command: Command, rootfs: Rootfs, output: Callable[[bytes], None]) -> Ended:
         """Run to the end; cancelling kills the process and waits until nothing is left.
@@ -248,7 +249,7 @@ class Runner:
             elif not bundle.name.startswith("files-"):
                 for runtime in self._runtimes.list_():
                     await self._runtimes.delete(runtime, bundle.name)
-            await asyncio.to_thread(remove_bundle, bundle)
+            await asyncio.to_thread(_remove, bundle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +282,15 @@ def _prepare(command: Command, rootfs: Rootfs, place: NetworkPlace, files: Path)
     finally:
         os.close(root_fd)
     return _Prepared(identity, missing, tuple(mounts), written)
+
+
+def _remove(directory: Path) -> None:
+    """Whatever a RUN wrote in it, however deep."""
+    fd = os.open(directory.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        remove_tree(directory.name, dir_fd=fd)
+    finally:
+        os.close(fd)
 
 
 async def _clean_up(rootfs: Rootfs, missing: tuple[str, ...]) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from pier.build.cache_store import PruneRequest
+from pier.build.context import remove_directory
 from pier.build.fetch import ChecksumMismatch
 from pier.build.progress import BuildEvent, ImageBuilt, StepOutput, StepStarted
 from pier.build.request import BuildRequest, Output, StepFailed
@@ -499,3 +500,30 @@ def test_a_client_that_goes_away_in_the_context_leaves_nothing(tmp_path: Path) -
             assert bench.left_behind() == []
 
     asyncio.run(main())
+
+
+def test_an_archive_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pier.build.context.MAX_CONTEXT_BYTES", 10_000)
+    monkeypatch.setattr("pier.build.context.MAX_CONTEXT_FILES", 50)
+
+    async def main() -> None:
+        async with open_bench(tmp_path / "pier", with_runtime=False) as bench:
+            for files in ({"big": b"x" * 20_000}, {f"f{n}": b"" for n in range(60)}):
+                with pytest.raises(InvalidArgument, match="archive bomb"):
+                    await bench.build("FROM busybox\nCOPY . /\n", files)
+            assert bench.left_behind() == []
+
+    asyncio.run(main())
+
+
+def test_a_very_deep_context_is_copied_and_removed(tmp_path: Path) -> None:
+    deep = "/".join(["d"] * 1500)
+
+    async def main() -> None:
+        async with open_bench(tmp_path / "pier", with_runtime=False) as bench:
+            result = await bench.build("FROM busybox\nCOPY . /c/\n", {f"{deep}/f": "x"})
+            assert len(bench.image(result).layers) == 2
+            assert bench.left_behind() == []
+
+    asyncio.run(main())
+    remove_directory(tmp_path / "pier")  # pytest's own way recurses too deep

@@ -2,7 +2,7 @@
 
 import contextlib
 
-import dockerfile
+import dockerfile  # type: ignore[import-not-found]  # an extension without stubs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
