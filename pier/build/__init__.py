@@ -1,1 +1,20 @@
-"""How images are made."""
+"""How images are made: from a Dockerfile and the files beside it to layers, a config, tags.
+
+Pure (text and values):
+parser         lines, directives, continuations, heredocs      words        words, flags, pairs, JSON
+syntax         a line becomes an instruction                   instructions the eighteen, as values
+flags, run_mounts, durations, chmod                            the small languages in them
+expansion      `$` forms                                       globs, ignore  patterns
+plan           stages as a graph                               state        what a stage has come to
+steps          an instruction with everything settled          cache        keys, and why a key changed
+progress       what is told meanwhile                          request      what is asked
+
+Acting:
+context, git, fetch   where files come from       sources   what `from=` means in one build
+trees, content        choosing and reading files  copy, copying   putting them into a root
+owners, stubs         names and mount points in a hostile root
+run, mounting, cache_mounts   a RUN, and what it is shown
+layers, cache_store, scope    what steps leave and share
+stage, building, builder      one stage, one build, all builds
+squash, exports               what else can be made of the result
+"""
