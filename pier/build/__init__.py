@@ -1,13 +1,18 @@
 """How images are made: from a Dockerfile and the files beside it to layers, a config, tags.
 
 Pure (text and values):
-parser         lines, directives, continuations, heredocs      words        words, flags, pairs, JSON
-syntax         a line becomes an instruction                   instructions the eighteen, as values
-flags, run_mounts, durations, chmod                            the small languages in them
-expansion      `$` forms                                       globs, ignore  patterns
-plan           stages as a graph                               state        what a stage has come to
-steps          an instruction with everything settled          cache        keys, and why a key changed
-progress       what is told meanwhile                          request      what is asked
+parser         lines, directives, continuations, heredocs
+words          words, flags, pairs, JSON
+syntax         a line becomes an instruction
+instructions   the eighteen, as values
+flags, run_mounts, durations, chmod   the small languages in them
+expansion      `$` forms
+globs, ignore  patterns
+plan           stages as a graph
+state, steps   what a stage has come to; an instruction with everything settled
+cache          keys, and why a key changed
+progress       what is told meanwhile
+request        what is asked
 
 Acting:
 context, git, fetch   where files come from       sources   what `from=` means in one build
