@@ -157,6 +157,7 @@ class MonitorStep:
         if cgroup.layout().directories(group):
             await self._parts.runtimes.delete(self._parts.runtime_of(container), container_id)
             cgroup.remove(group)
+        cgroup.remove_stray(group)
 
 
 class ProcessStep:

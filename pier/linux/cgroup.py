@@ -175,6 +175,18 @@ def remove(group: str, *, timeout_s: float = _REMOVE_S) -> None:
         time.sleep(0.005)
 
 
+def remove_stray(group: str, root: str = "/sys/fs/cgroup") -> None:
+    """Remove what crun leaves on a hybrid host: a plain directory beside the hierarchies.
+
+    With the v2 mount out of its sight it takes the tmpfs that holds the v1 mounts for one, and
+    its cgroup.procs is a file of five bytes. A real group's cannot be unlinked.
+    """
+    directory = f"{root}/{group.strip('/')}"
+    with contextlib.suppress(OSError):
+        os.unlink(f"{directory}/cgroup.procs")  # noqa: PTH108 - no pathlib in monitors
+        os.rmdir(directory)  # noqa: PTH106
+
+
 def _remove_tree(path: str) -> OSError | None:
     """Depth first; control files go with their directory."""
     failed = None

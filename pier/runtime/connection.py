@@ -64,6 +64,7 @@ class Connection:
         for answer in self._pending.values():
             if not answer.done():
                 answer.set_exception(MonitorLost())
+                answer.exception()  # its request may have failed before it came to wait
         self._on_end()
 
     async def _send(self, fields: Mapping[str, object], fds: Sequence[int]) -> None:

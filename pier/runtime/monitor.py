@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from pier.linux import syscalls
+from pier.linux import cgroup, syscalls
 from pier.runtime import mounts, protocol
 from pier.runtime.clients import Clients
 from pier.runtime.control import Control, Request
@@ -315,6 +315,8 @@ class Monitor:
         if self._container and self._container.overlay:
             with contextlib.suppress(OSError):
                 mounts.leave(self._directory.path)
+        if self._container:
+            cgroup.remove_stray(self._container.cgroup)
         self._state = "gone"
         self._control.close()
         if self._clients.empty:

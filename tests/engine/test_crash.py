@@ -76,7 +76,9 @@ def leftovers(daemon: Daemon) -> list[str]:
     found += [str(path) for path in (daemon.exec_root / "containers").iterdir()]
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
     found += [line for line in mounts if str(daemon.root) in line]
-    found += [str(p) for p in Path("/sys/fs/cgroup").glob(f"*/pier-test/{daemon.bridge}/*/")]
+    groups = Path("/sys/fs/cgroup")
+    for pattern in (f"pier-test/{daemon.bridge}/*", f"*/pier-test/{daemon.bridge}/*/"):
+        found += [str(path) for path in groups.glob(pattern) if path.is_dir()]
     links = subprocess.run(["ip", "-o", "link", "show", "master", daemon.bridge],
                            capture_output=True, text=True, check=False).stdout  # fmt: skip
     pool = 8  # ready-made sandboxes have a veth each
