@@ -18,6 +18,7 @@ from pathlib import Path
 
 from pier.archive.compression import decompressed
 from pier.archive.entry import DIRECTORY, Entry
+from pier.archive.header import BLOCK_SIZE
 from pier.archive.reader import TarReader
 from pier.archive.walk import join, walk
 from pier.build.copy import ArchiveBomb, Placer, Placing, is_archive
@@ -116,7 +117,7 @@ def unpack_context(
     root_fd = os.open(directory, _DIRECTORY)
     try:
         with _ContextPlacer(root_fd, "", placing) as placer:
-            reader = TarReader(decompressed(chunks))
+            reader = TarReader(_padded(decompressed(chunks)))
             for entry in reader:
                 placer.add(entry, reader.pieces())
             placer.finish()
@@ -124,6 +125,15 @@ def unpack_context(
         os.close(root_fd)
     for _ in chunks:
         pass
+
+
+def _padded(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Fill up the last block: `docker build -f -` sends an archive that ends without it."""
+    size = 0
+    for chunk in chunks:
+        size += len(chunk)
+        yield chunk
+    yield bytes(-size % BLOCK_SIZE)
 
 
 def remote_dockerfile(file: Path, place: Path) -> None:

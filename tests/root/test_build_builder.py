@@ -488,6 +488,18 @@ def test_a_broken_context_is_an_error_of_the_client(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_an_archive_without_its_last_padding_is_taken(tmp_path: Path) -> None:
+    text = "FROM busybox\nCOPY Dockerfile /d\n"
+    data = context_tar({"Dockerfile": text})[: 512 + len(text)]
+
+    async def main() -> None:
+        async with open_bench(tmp_path / "pier", with_runtime=False) as bench:
+            result = await bench.build_tar(data, BuildRequest())
+            assert bench.files(result)["/d"].content == text
+
+    asyncio.run(main())
+
+
 def test_a_client_that_goes_away_in_the_context_leaves_nothing(tmp_path: Path) -> None:
     async def gone() -> AsyncIterator[bytes]:
         yield context_tar({"Dockerfile": "FROM busybox"})[:1000]
