@@ -9,12 +9,16 @@ check_machine
 install_packages "${RUN_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
 make_venv requirements-test.lock
 
-# The docker client: the machine's, or the one inside Debian's package (its daemon is not installed).
+# The docker client: the machine's, or the one in Debian's package, unpacked and not installed.
 if ! command -v docker >/dev/null; then
     if [ ! -x .cache/docker/usr/bin/docker ]; then
         say "fetching the docker client"
         mkdir -p .cache/docker
-        (cd .cache && apt-get download -qq docker.io && dpkg-deb -x docker.io_*.deb docker && rm docker.io_*.deb)
+        apt-get update -qq
+        package=docker-cli # a package of its own since Debian 13; before, part of the daemon's
+        [ -n "$(apt-cache show "$package" 2>/dev/null)" ] || package=docker.io
+        (cd .cache && apt-get download -qq -o APT::Sandbox::User=root "$package" \
+            && dpkg-deb -x "$package"_*.deb docker && rm "$package"_*.deb)
     fi
     export PATH="$PWD/.cache/docker/usr/bin:$PATH"
 fi

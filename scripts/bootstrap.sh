@@ -23,24 +23,45 @@ install_packages() {
     done
     [ "${#missing[@]}" -gt 0 ] || return 0
     say "installing ${missing[*]}"
-    export DEBIAN_FRONTEND=noninteractive
     apt-get update -qq
-    apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+    # What only chatters is kept back; it is shown if the installation fails.
+    local log
+    log=$(mktemp)
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" > "$log" 2>&1 \
+        || { cat "$log" >&2; rm -f "$log"; die "apt-get could not install ${missing[*]}"; }
+    rm -f "$log"
 }
 
 RUN_PACKAGES=(python3 python3-venv ca-certificates crun runc nftables iproute2 busybox-static procps tini)
-TEST_PACKAGES=(git curl docker-registry skopeo mmdebstrap e2fsprogs xz-utils bzip2 zstd)
+TEST_PACKAGES=(git curl docker-registry skopeo mmdebstrap iptables e2fsprogs xz-utils bzip2 zstd)
 
-# make_venv LOCK STAMP: .venv with exactly what LOCK pins, and Pier itself in place.
+# make_venv LOCK: .venv with exactly what LOCK pins, and Pier itself in place.
 make_venv() {
-    local lock=$1 sum
-    sum=$(cat "$lock" pyproject.toml | sha256sum | cut -d' ' -f1)
+    local lock=$1 python=/usr/bin/python3 sum version
+    version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    sum=$({ echo "$PWD $version"; cat "$lock" pyproject.toml; } | sha256sum | cut -d' ' -f1)
     if [ "$(cat ".venv/.made-from-$lock" 2>/dev/null)" = "$sum" ]; then
         return 0
     fi
     say "making the virtualenv from $lock"
-    [ -x .venv/bin/python ] || python3 -m venv .venv
+    # A checkout that was moved, or a new Python below it, needs a new one.
+    if ! .venv/bin/pip --version 2>/dev/null | grep -q "python $version)"; then
+        "$python" -m venv --clear .venv
+    fi
     .venv/bin/python -m pip install -q --disable-pip-version-check --only-binary=:all: --require-hashes -r "$lock"
     .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
     echo "$sum" > ".venv/.made-from-$lock"
+}
+
+# install_launcher FILE: the command `pier`. A path that would need quoting gets pip's slower one.
+install_launcher() {
+    local site
+    case "$PWD" in
+        *[!A-Za-z0-9/._-]*) ln -sf "$PWD/.venv/bin/pier" "$1"; return ;;
+    esac
+    site=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')
+    .venv/bin/python -m compileall -q pier
+    rm -f "$1" # it may be a link into the virtualenv
+    sed "s|@PIER@|$PWD|g; s|@SITE@|$site|g" scripts/launcher.py > "$1"
+    chmod 755 "$1"
 }
