@@ -72,7 +72,7 @@ def _add(case: Case, section: str) -> None:
 def _archive(name: str, lines: str) -> bytes:
     kind = {"gz": "gz", "bz2": "bz2", "xz": "xz"}.get(name.rpartition(".")[2], "")
     out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode=f"w:{kind}") as tar:
+    with tarfile.open(fileobj=out, mode=f"w:{kind}") as tar:  # type: ignore[call-overload]  # any mode
         for line in lines.splitlines():
             member, _, text = line.partition(": ")
             entry = tarfile.TarInfo(member)

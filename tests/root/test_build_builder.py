@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from typing_extensions import override
 
 from pier.build.cache_store import PruneRequest
 from pier.build.context import remove_directory
@@ -389,6 +390,7 @@ def web(tmp_path: Path) -> Iterator[str]:
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    @override
     def log_message(self, format: str, *arguments: object) -> None:
         """Tests are quiet."""
 
