@@ -54,3 +54,32 @@ def registry_auth(headers: Mapping[str, str]) -> RegistryAuth | None:
         return None
     known = auth.username or auth.identity_token or auth.registry_token
     return auth if known else None
+
+
+def registry_auths(headers: Mapping[str, str]) -> dict[str, RegistryAuth]:
+    """X-Registry-Config of a build: what the client has for every registry it knows."""
+    data = _decoded(headers.get("X-Registry-Config", ""))
+    try:
+        configs = decode_body(data, dict[str, AuthConfig]) if data else {}
+    except InvalidArgument:
+        return {}
+    return {registry: to_auth(config) for registry, config in configs.items()}
+
+
+class InvalidSecrets(InvalidArgument):
+    def __init__(self) -> None:
+        super().__init__("X-Pier-Build-Secrets is not base64 of a JSON object of base64 values")
+
+
+def build_secrets(headers: Mapping[str, str]) -> dict[str, bytes]:
+    """X-Pier-Build-Secrets: for `RUN --mount=type=secret`, by ID. Raises InvalidSecrets.
+
+    A header, because a query ends up in logs and a context on the disk.
+    """
+    text = headers.get("X-Pier-Build-Secrets", "")
+    if not text:
+        return {}
+    try:
+        return msgspec.json.decode(_decoded(text), type=dict[str, bytes])
+    except msgspec.DecodeError:
+        raise InvalidSecrets from None

@@ -17,9 +17,12 @@ _SEPARATOR = b"\r\n"
 
 
 async def send_progress(
-    request: web.Request, steps: AsyncIterator[ProgressStep], *, quiet: bool = False
+    request: web.Request, steps: AsyncIterator[ProgressStep | bytes], *, quiet: bool = False
 ) -> web.StreamResponse:
-    """Stream `steps`; `quiet` leaves out what is for people only. Stopped if the client leaves."""
+    """Stream `steps`; `quiet` leaves out what is for people only. Stopped if the client leaves.
+
+    Bytes among the steps are sent as they are: a message before them says how many.
+    """
     async with answers.while_connected(request), answers.closing(steps):
         first = await anext(steps, None)
         response = await answers.open_stream(request, answers.JSON)
@@ -27,7 +30,7 @@ async def send_progress(
             await _send(response, first)
             try:
                 async for step in steps:
-                    if not quiet or step.stream or step.error or step.aux:
+                    if not quiet or isinstance(step, bytes) or _is_news(step):
                         await _send(response, step)
             except PierError as error:
                 await _send(response, Step(error=str(error)))
@@ -35,5 +38,12 @@ async def send_progress(
     return response
 
 
-async def _send(response: web.StreamResponse, step: ProgressStep) -> None:
+def _is_news(step: ProgressStep) -> bool:
+    return bool(step.stream or step.error or step.aux)
+
+
+async def _send(response: web.StreamResponse, step: ProgressStep | bytes) -> None:
+    if isinstance(step, bytes):
+        await response.write(step)
+        return
     await response.write(answers.encode(message_json(step)) + _SEPARATOR)

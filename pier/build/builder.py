@@ -12,9 +12,10 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from pier.build import exports
 from pier.build.building import Build
@@ -113,6 +114,7 @@ class Builder:
         the RUN and leaves nothing. Raises DockerfileError, StepFailed, and other PierErrors.
         """
         names = tuple(_checked_tag(tag) for tag in request.tags)
+        exports.check_outputs(request.outputs)
         async with self._directory() as directory, AsyncExitStack() as stack:
             build = Build(
                 request=request,
@@ -134,14 +136,31 @@ class Builder:
             stack.callback(ordered.flush)
             result = await build.run()
             ordered.flush()
-            image = await build.make_image(result, names)
-            for output in request.outputs:
-                await exports.export(output, image, self._images)
+            image_id = ""
+            if exports.keeps_image(request.outputs):
+                image_id = (await build.make_image(result, names)).id
+            tags = tuple(name.familiar() for name in names) if image_id else ()
+            made = exports.Made(result.chain_id, tags or (image_id,))
+            files = await self._exported(request, made, directory)
         self._bound_cache()
-        progress(ImageBuilt(id=image.id))
-        for name in names:
-            progress(ImageTagged(reference=name.familiar()))
-        return BuildResult(image.id, tuple(name.familiar() for name in names))
+        if image_id:
+            progress(ImageBuilt(id=image_id))
+        for tag in tags:
+            progress(ImageTagged(reference=tag))
+        return BuildResult(image_id, tags, files)
+
+    async def _exported(
+        self, request: BuildRequest, made: exports.Made, directory: Path
+    ) -> tuple[BinaryIO, ...]:
+        files: list[BinaryIO] = []
+        with ExitStack() as opened:
+            for output in request.outputs:
+                file = await exports.export(output, made, self._images, directory)
+                if file is not None:
+                    opened.enter_context(file)
+                    files.append(file)
+            opened.pop_all()
+        return tuple(files)
 
     def usage(self) -> list[CacheRecord]:
         """The cache's rows, least recently used first."""

@@ -46,6 +46,8 @@ from pier.oci.reference import Reference
 
 _ALWAYS_KNOWN = PROXIES | {"SOURCE_DATE_EPOCH"}
 _BUILDKIT = "BUILDKIT_"
+PARCEL_MAIN = "context"
+"""Where the main context is in a parcel of several."""
 
 
 class Build:
@@ -77,6 +79,7 @@ class Build:
         self._waits: dict[int, int] = {}
         self._context: Context | None = None
         self._group: asyncio.TaskGroup
+        self._parcel: Path
         self._inputs: PlanInputs
         self._program: Program
         self.runner = runner
@@ -121,6 +124,7 @@ class Build:
         self.sources = Sources(
             context=context,
             contexts=self._request.contexts,
+            parcel=self._parcel,
             directory=self._directory,
             layers=self._layers,
             chain_of=self._chain_of,
@@ -133,23 +137,35 @@ class Build:
         return self.plan
 
     async def _receive(self, stream: AsyncIterator[bytes]) -> Context:
+        remote, parcel = self._request.remote, None
+        if self._request.parcel or not remote:
+            parcel = await self._unpacked(stream)
+        if remote:
+            place = await self._fetched(remote)
+        else:
+            assert parcel is not None
+            place = below(parcel, PARCEL_MAIN) if self._request.parcel else parcel
+        self._parcel = parcel or place
+        return await asyncio.to_thread(open_context, place, self._request.dockerfile)
+
+    async def _unpacked(self, stream: AsyncIterator[bytes]) -> Path:
         place, quick = self._directory / "context", self._quick / "context"
         for path in (place, quick):
             await asyncio.to_thread(path.mkdir, mode=0o755)
-        remote = self._request.remote
-        if not remote:
-            chunks = blocking_chunks(stream)
-            place = await asyncio.to_thread(unpack_where_it_fits, chunks, quick, place)
-        elif is_git_url(remote) or remote.startswith("github.com/"):
+        return await asyncio.to_thread(unpack_where_it_fits, blocking_chunks(stream), quick, place)
+
+    async def _fetched(self, remote: str) -> Path:
+        place = self._directory / "fetched"
+        await asyncio.to_thread(place.mkdir, mode=0o755)
+        if is_git_url(remote) or remote.startswith("github.com/"):
             source = git.parse_git_url(remote)
             keep = self._request.arguments.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", "") in ("1", "true")
             await git.check_out(source, place, keep_git_dir=keep)
-            place = await asyncio.to_thread(below, place, source.subdirectory)
-        elif remote.startswith(("http://", "https://")):
+            return await asyncio.to_thread(below, place, source.subdirectory)
+        if remote.startswith(("http://", "https://")):
             await self._download(remote, place)
-        else:
-            raise InvalidArgument(f"unsupported remote context: {remote}")
-        return await asyncio.to_thread(open_context, place, self._request.dockerfile)
+            return place
+        raise InvalidArgument(f"unsupported remote context: {remote}")
 
     async def _download(self, url: str, place: Path) -> None:
         file = self._directory / "remote"
@@ -239,7 +255,7 @@ class Build:
 
     async def _image(self, reference: str, platform: Platform, *, pull: bool) -> Image:
         """An image, which stays until the build is over."""
-        image = await self._get_image(reference, platform, pull=pull)
+        image = await self._get_image(reference, platform, pull=pull, auths=self._request.auths)
         self.scope.keep(image.chain_id)
         return image
 

@@ -2,54 +2,82 @@
 
 import asyncio
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from pier.archive.tarball import write_tree
 from pier.build.request import Output
 from pier.errors import InvalidArgument
-from pier.images.model import Image
 from pier.images.store import Images
 from pier.linux.mount import Overlay, open_overlay
+
+FILES = ("local", "tar")
+ARCHIVES = ("oci", "docker")
 
 
 class UnknownOutput(InvalidArgument):
     def __init__(self, kind: str) -> None:
-        super().__init__(f"unknown output type {kind}: use image, local, tar or oci")
+        super().__init__(f"unknown output type {kind}: use image, local, tar, oci or docker")
 
 
-async def export(output: Output, image: Image, images: Images) -> None:
-    """Write one output to its path: a file. `local` is a tar too, unpacked by the client."""
-    if output.type in ("image", "docker") and output.path is None:
-        return
-    if output.path is None:
-        raise InvalidArgument(f"output {output.type} needs a destination")
-    if output.type in ("local", "tar"):
-        overlay = _overlay(image, images)
-        await asyncio.to_thread(_write_files, overlay, output.path)
-    elif output.type in ("oci", "docker"):
-        with output.path.open("wb") as file:
-            async for chunk in images.save([image.id]):
-                await asyncio.to_thread(file.write, chunk)
-    else:
-        raise UnknownOutput(output.type)
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a build came to: its top layer ("" for none), and the image's names or ID, if any."""
+
+    chain_id: str
+    names: Sequence[str] = ()
 
 
-def _overlay(image: Image, images: Images) -> Overlay | None:
-    if not image.chain_id:
+def check_outputs(outputs: Sequence[Output]) -> None:
+    """Before anything is built. Raises UnknownOutput."""
+    for output in outputs:
+        if output.type not in ("image", *FILES, *ARCHIVES):
+            raise UnknownOutput(output.type)
+
+
+def keeps_image(outputs: Sequence[Output]) -> bool:
+    """Whether an image is to be made: not if only files are wanted."""
+    return not outputs or any(output.type not in FILES for output in outputs)
+
+
+async def export(output: Output, made: Made, images: Images, directory: Path) -> BinaryIO | None:
+    """Write one output. `local` is a tar too, unpacked by the client.
+
+    Without a path it goes to a file in `directory` that has no name, so nothing is left of it
+    once the caller closes it; it is returned at its beginning.
+    """
+    if output.type == "image":
         return None
-    return images.snapshotter.overlay(image.chain_id)
+    if output.path is not None:
+        with output.path.open("wb") as named:
+            await _write(output, made, images, named)
+        return None
+    file = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115 - the caller's
+    try:
+        await _write(output, made, images, file)
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
-def _write_files(overlay: Overlay | None, path: Path) -> None:
-    with path.open("wb") as file:
-        if overlay is None:
-            file.write(bytes(1024))
-            return
-        _write_overlay(overlay, file.write)
+async def _write(output: Output, made: Made, images: Images, file: BinaryIO) -> None:
+    if output.type in ARCHIVES:
+        async for chunk in images.save(made.names):
+            await asyncio.to_thread(file.write, chunk)
+        return
+    overlay = images.snapshotter.overlay(made.chain_id) if made.chain_id else None
+    await asyncio.to_thread(_write_files, overlay, file.write)
 
 
-def _write_overlay(overlay: Overlay, write: Callable[[bytes], object]) -> None:
+def _write_files(overlay: Overlay | None, write: Callable[[bytes], object]) -> None:
+    if overlay is None:
+        write(bytes(1024))
+        return
     root_fd = open_overlay(overlay)
     try:
         write_tree(root_fd, b"", write)

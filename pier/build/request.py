@@ -3,18 +3,21 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from pier.build.run import Limits
 from pier.errors import Failed, InvalidArgument
 from pier.oci.digest import Digest
+from pier.registry.credentials import Auth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """Something to make besides the image. type: "local" and "tar" (files), "oci" (an archive).
+    """Something to make besides the image: "local" and "tar" (its files), "oci" and "docker".
 
-    The image is made and tagged unless outputs are given and none is of type "image".
-    rewrite_timestamp: no file in a layer made here is younger than SOURCE_DATE_EPOCH.
+    The image is made and tagged unless outputs are given and all are files. path None: into a
+    file without a name, which is the result's. rewrite_timestamp: no file in a layer made here is
+    younger than SOURCE_DATE_EPOCH.
     """
 
     type: str
@@ -28,7 +31,9 @@ class BuildRequest:
 
     remote: "" for the context that comes along, else a URL (git, tar or Dockerfile).
     build_args: a value None takes nothing (the client had no such variable). contexts: named
-    contexts, `docker-image://`, URLs, or `input:DIR`, a directory of the main context.
+    contexts, `docker-image://`, URLs, or `input:DIR`, a directory of the main context. parcel: the
+    client's archive holds several: `context/` is the main one, `input:` counts from its root.
+    auths: for registries, by the names that the client knows them by.
     network: of RUN: "default", "none", "host", or a network. secrets and ssh: by ID; ssh is the
     path of an agent's socket. allow_insecure: RUN --security=insecure is allowed.
     source_date_epoch: seconds; None for the build argument SOURCE_DATE_EPOCH, if there is one.
@@ -49,7 +54,9 @@ class BuildRequest:
     extra_hosts: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
     contexts: Mapping[str, str] = field(default_factory=dict)
-    secrets: Mapping[str, bytes] = field(default_factory=dict)
+    parcel: bool = False
+    auths: Mapping[str, Auth] = field(default_factory=dict, repr=False)
+    secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     ssh: Mapping[str, str] = field(default_factory=dict)
     allow_insecure: bool = False
     source_date_epoch: int | None = None
@@ -74,10 +81,14 @@ class BuildRequest:
 
 @dataclass(frozen=True, slots=True)
 class BuildResult:
-    """The image's ID ("" when only files were asked for) and the tags it got."""
+    """The image's ID ("" when only files were asked for) and the tags it got.
+
+    files: the outputs without a path, in the request's order, at their beginning; the caller's.
+    """
 
     image: str
     tags: tuple[str, ...] = ()
+    files: tuple[BinaryIO, ...] = ()
 
 
 class StepFailed(Failed):

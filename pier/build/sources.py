@@ -25,6 +25,7 @@ from pier.images.model import Image
 from pier.linux.mount import Overlay, open_overlay
 from pier.linux.paths import resolve_in_root
 from pier.oci.platform import Platform
+from pier.registry.credentials import Auth
 
 IMAGE_SCHEME = "docker-image://"
 INPUT_SCHEME = "input:"
@@ -32,6 +33,14 @@ INPUT_SCHEME = "input:"
 
 class GetImage(Protocol):
     """An image by its reference: the local one, or pulled when missing or asked for."""
+
+    def __call__(
+        self, reference: str, platform: Platform, *, pull: bool, auths: Mapping[str, Auth]
+    ) -> Awaitable[Image]: ...
+
+
+class FindImage(Protocol):
+    """The same within one build, which knows the credentials."""
 
     def __call__(self, reference: str, platform: Platform, *, pull: bool) -> Awaitable[Image]: ...
 
@@ -45,21 +54,26 @@ class BadContext(InvalidArgument):
 
 
 class Sources:
-    """Of one build. `chain_of` gives the top layer of a stage, when it is built."""
+    """Of one build. `chain_of` gives the top layer of a stage, when it is built.
+
+    parcel: what the client sent, unpacked; `input:` contexts are below it.
+    """
 
     def __init__(
         self,
         *,
         context: Context,
         contexts: Mapping[str, str],
+        parcel: Path,
         directory: Path,
         layers: Layers,
         chain_of: Callable[[int], Awaitable[str]],
-        get_image: GetImage,
+        get_image: FindImage,
         platform: Platform,
     ) -> None:
         self._context = context
         self._contexts = contexts
+        self._parcel = parcel
         self._directory = directory
         self._layers = layers
         self._chain_of = chain_of
@@ -121,8 +135,7 @@ class Sources:
     async def _opened_context(self, name: str, value: str) -> Tree:
         if value.startswith(INPUT_SCHEME):
             relative = inside(value.removeprefix(INPUT_SCHEME))
-            real = resolve_in_root(self._context.tree.root_fd, relative)
-            return open_tree(self._context.directory / real.strip("/"))
+            return await asyncio.to_thread(open_tree, below(self._parcel, relative))
         place = self._directory / f"context-{len(self._trees)}"
         place.mkdir()
         if is_git_url(value):
@@ -147,12 +160,12 @@ def path_of(fd: int) -> Path:
 
 
 def below(place: Path, relative: str) -> Path:
-    """A directory in `place`, links followed inside it."""
+    """A directory that came from elsewhere, in `place`; links are followed inside it."""
     fd = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         return place / resolve_in_root(fd, posixpath.normpath(relative)).strip("/")
     except OSError as error:
-        raise InvalidArgument(f"no such directory in the repository: {relative}") from error
+        raise InvalidArgument(f"no such directory: {relative}") from error
     finally:
         os.close(fd)
 

@@ -12,13 +12,15 @@ from pier.containers.facts import HostFacts
 from pier.containers.namespaces import HOST, PRIVATE, Namespaces
 from pier.containers.spec import ContainerSpec, HostSpec, Resources, Ulimit
 from pier.containers.to_oci import OciInputs, ProcessUser, process_capabilities, to_oci
-from pier.errors import NotFound
+from pier.errors import NotFound, Unavailable
 from pier.images.model import Image
 from pier.images.offline import OfflinePuller
 from pier.images.store import Images
 from pier.networks.model import EndpointRequest, SandboxRequest
 from pier.networks.networks import Networks
-from pier.oci.platform import Platform
+from pier.oci.platform import Platform, WrongPlatform, matches, to_platform
+from pier.oci.reference import parse_reference
+from pier.registry.credentials import Auth, registry_host
 from pier.runtime.seccomp import default_profile
 
 
@@ -31,19 +33,31 @@ class BuildHost:
     networks: Networks
     facts: HostFacts
 
-    async def get_image(self, reference: str, platform: Platform, *, pull: bool) -> Image:
-        """The local image, or the pulled one where there is none or `pull` asks for it."""
+    async def get_image(
+        self, reference: str, platform: Platform, *, pull: bool, auths: Mapping[str, Auth]
+    ) -> Image:
+        """The local image, or the pulled one: if there is none for `platform`, or `pull` says so.
+
+        Raises WrongPlatform.
+        """
         found = self.images.find(reference)
-        if found is not None and not pull:
+        if found is not None and not pull and _fits(found, platform):
             return found
+        wanted = "" if platform == self.images.host else str(platform)
+        auth = _auth_for(reference, auths)
         try:
-            async for _ in self.puller.pull(reference):
+            async for _ in self.puller.pull(reference, platform=wanted, auth=auth):
                 pass
         except NotFound:
             if found is None:
                 raise
-            return found
-        return self.images.get(reference)
+        except Unavailable:
+            if found is None or pull:
+                raise
+        image = self.images.get(reference)
+        if not _fits(image, platform):
+            raise WrongPlatform(reference, platform, _platform_of(image))
+        return image
 
     def make_config(self, order: RunOrder) -> Mapping[str, object]:
         """config.json of a RUN: what a container with these limits would get."""
@@ -126,3 +140,18 @@ def resources(limits: Limits) -> Resources:
         cpuset_mems=limits.cpuset_mems,
         ulimits=tuple(Ulimit(name=u.name, soft=u.soft, hard=u.hard) for u in limits.ulimits),
     )
+
+
+def _platform_of(image: Image) -> Platform:
+    config = image.config
+    return to_platform(config.os, config.architecture, config.variant)
+
+
+def _fits(image: Image, wanted: Platform) -> bool:
+    return matches(_platform_of(image), wanted)
+
+
+def _auth_for(reference: str, auths: Mapping[str, Auth]) -> Auth | None:
+    """What the client sent along for the registry of `reference`."""
+    registry = registry_host(parse_reference(reference).domain)
+    return next((auth for host, auth in auths.items() if registry_host(host) == registry), None)

@@ -25,6 +25,7 @@ from pier.events import Events
 from pier.images.model import Image
 from pier.images.store import Images
 from pier.oci.platform import Platform
+from pier.registry.credentials import Auth
 from pier.runtime.oci_runtime import Runtimes
 from pier.runtime.seccomp import default_profile
 from pier.runtime.spawners import Spawner
@@ -260,7 +261,9 @@ async def open_bench(root: Path, *, with_runtime: bool = True) -> AsyncIterator[
     if with_runtime:
         await runtimes.probe()
 
-    async def get_image(reference: str, platform: Platform, *, pull: bool) -> Image:
+    async def get_image(
+        reference: str, platform: Platform, *, pull: bool, auths: Mapping[str, Auth]
+    ) -> Image:
         return images.get(reference)
 
     builder = Builder(

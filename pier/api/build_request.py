@@ -1,0 +1,145 @@
+"""From the parameters of `POST /build` to a BuildRequest.
+
+Docker's parameters, and Pier's own: `contexts` (JSON, named contexts), `parcel` (the body holds
+several contexts), `ssh` (JSON, sockets of agents on this machine), `allow` (entitlements), and
+the header X-Pier-Build-Secrets. `outputs` is Docker's, of its BuildKit.
+"""
+
+import stat
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from pier.api.auth import build_secrets, registry_auths
+from pier.api.call import Call
+from pier.api.schema.resources import UlimitJson
+from pier.build.request import BuildRequest, Output
+from pier.build.run import Limits, Ulimit
+from pier.errors import InvalidArgument
+from pier.oci.reference import parse_reference
+
+T = TypeVar("T")
+_INSECURE = "security.insecure"
+_ENTITLEMENTS = (_INSECURE, "network.host")
+
+
+class InvalidParameter(InvalidArgument):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"error reading {name}: invalid JSON")
+
+
+class NoAgent(InvalidArgument):
+    def __init__(self, identity: str, path: str) -> None:
+        super().__init__(f"ssh agent {identity}: {path} is not a socket on the daemon's machine")
+
+
+class OutputJson(msgspec.Struct, rename="pascal"):
+    type: str = ""
+    attrs: dict[str, str] | None = None
+
+
+def build_request(call: Call) -> BuildRequest:
+    """Raises InvalidArgument."""
+    tags = call.texts("t")
+    for tag in tags:
+        parse_reference(tag)
+    _refuse_foreign(call)
+    labels = {key: value or "" for key, value in _map(call, "labels").items()}
+    return BuildRequest(
+        tags=tags,
+        dockerfile=call.text("dockerfile") or "Dockerfile",
+        remote=call.text("remote"),
+        target=call.text("target"),
+        platform=call.text("platform"),
+        build_args=_map(call, "buildargs"),
+        labels=labels,
+        cache_from=_list(call, "cachefrom"),
+        extra_hosts=call.texts("extrahosts"),
+        network=call.text("networkmode") or "default",
+        no_cache=call.flag("nocache"),
+        pull=call.flag("pull"),
+        squash=call.flag("squash"),
+        limits=_limits(call),
+        contexts={name: value or "" for name, value in _map(call, "contexts").items()},
+        parcel=call.flag("parcel"),
+        auths=registry_auths(call.request.headers),
+        secrets=build_secrets(call.request.headers),
+        ssh=_agents(call),
+        allow_insecure=_INSECURE in _entitlements(call),
+        outputs=_outputs(call),
+    )
+
+
+def _refuse_foreign(call: Call) -> None:
+    """What Docker's daemon refuses on Linux too."""
+    if call.texts("securityopt"):
+        raise InvalidArgument(
+            "The daemon on this platform does not support setting security options on build"
+        )
+    isolation = call.text("isolation")
+    if isolation not in ("", "default"):
+        raise InvalidArgument(f"invalid isolation ({isolation}): only default is known on Linux")
+
+
+def _decoded(call: Call, name: str, kind: type[T], empty: T) -> T:
+    text = call.text(name)
+    if not text:
+        return empty
+    try:
+        return msgspec.json.decode(text, type=kind | None) or empty
+    except msgspec.DecodeError:
+        raise InvalidParameter(name) from None
+
+
+def _map(call: Call, name: str) -> dict[str, str | None]:
+    return _decoded(call, name, dict[str, str | None], {})
+
+
+def _list(call: Call, name: str) -> tuple[str, ...]:
+    return tuple(_decoded(call, name, list[str], []))
+
+
+def _outputs(call: Call) -> tuple[Output, ...]:
+    found = _decoded(call, "outputs", list[OutputJson], [])
+    return tuple(Output(type=output.type) for output in found)
+
+
+def _entitlements(call: Call) -> tuple[str, ...]:
+    asked = call.texts("allow")
+    for name in asked:
+        if name not in _ENTITLEMENTS:
+            raise InvalidArgument(f"unknown entitlement {name}: use {' or '.join(_ENTITLEMENTS)}")
+    return asked
+
+
+def _agents(call: Call) -> dict[str, str]:
+    agents = {name: path or "" for name, path in _map(call, "ssh").items()}
+    for identity, path in agents.items():
+        try:
+            known = stat.S_ISSOCK(Path(path).stat().st_mode)
+        except (OSError, ValueError):
+            known = False
+        if not known:
+            raise NoAgent(identity, path)
+    return agents
+
+
+def _limits(call: Call) -> Limits:
+    return Limits(
+        memory=call.number("memory"),
+        memory_swap=call.number("memswap"),
+        cpu_shares=call.number("cpushares"),
+        cpu_period=call.number("cpuperiod"),
+        cpu_quota=call.number("cpuquota"),
+        cpuset_cpus=call.text("cpusetcpus"),
+        cpuset_mems=call.text("cpusetmems"),
+        cgroup_parent=call.text("cgroupparent"),
+        shm_size=call.number("shmsize"),
+        ulimits=_ulimits(call),
+    )
+
+
+def _ulimits(call: Call) -> tuple[Ulimit, ...]:
+    items = _decoded(call, "ulimits", list[UlimitJson], [])
+    return tuple(Ulimit(name=item.name, soft=item.soft, hard=item.hard) for item in items)

@@ -1,0 +1,130 @@
+"""What `POST /build` answers: the classic stream, and what Pier's client asks for besides.
+
+`explain=1` says for every step that ran which input was not what it was, as text and as
+`{"aux": {"Explain": ...}}`. `lines=1` names the Dockerfile's line before the error of a RUN.
+`events=1` tells the steps as they happen, those of parallel stages in between each other, as
+`{"aux": {"Event": ...}}` instead of text. Outputs come last: each is announced by
+`{"aux": {"Output": {"Index": .., "Size": ..}}}` and follows as so many bytes, which are no JSON.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import ExitStack, aclosing
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from pier.build.builder import Builder
+from pier.build.progress import (
+    BuildEvent,
+    ImageBuilt,
+    Remark,
+    StageDone,
+    StepCached,
+    StepDone,
+    StepOutput,
+    StepRuns,
+    StepStarted,
+    classic_text,
+)
+from pier.build.request import BuildRequest, StepFailed
+from pier.images.transfer import Step, reported
+
+_CHUNK = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How a client wants to be told."""
+
+    quiet: bool = False
+    explain: bool = False
+    lines: bool = False
+    events: bool = False
+
+
+async def build_stream(
+    builder: Builder, request: BuildRequest, context: AsyncIterator[bytes], manner: Manner
+) -> AsyncIterator[Step | bytes]:
+    """Everything the client gets; closing it stops the build."""
+    with ExitStack() as opened:
+        files: list[BinaryIO] = []
+
+        async def work(report: Callable[[Step], None]) -> None:
+            def tell(event: BuildEvent) -> None:
+                for step in _steps(event, manner):
+                    report(step)
+
+            try:
+                in_order = {"in_order": False} if manner.events else {}
+                result = await builder.build(request, context, tell, **in_order)
+            except StepFailed as error:
+                if manner.lines:
+                    report(Step(aux={"Failed": {"Line": error.line}}))
+                report(Step(error=str(error), error_code=error.code))
+                return
+            files.extend(opened.enter_context(file) for file in result.files)
+            if manner.quiet and result.image:
+                report(Step(stream=f"{result.image}\n"))
+
+        async with aclosing(reported(work)) as steps:  # type: ignore[type-var]  # it is a generator
+            async for step in steps:
+                yield step
+        async for part in _outputs(files):
+            yield part
+
+
+async def _outputs(files: Sequence[BinaryIO]) -> AsyncIterator[Step | bytes]:
+    for index, file in enumerate(files):
+        size = await asyncio.to_thread(file.seek, 0, 2)
+        await asyncio.to_thread(file.seek, 0)
+        yield Step(aux={"Output": {"Index": index, "Size": size}})
+        while chunk := await asyncio.to_thread(file.read, _CHUNK):
+            yield chunk
+
+
+def _steps(event: BuildEvent, manner: Manner) -> list[Step]:
+    """The messages that tell one event."""
+    steps = []
+    if isinstance(event, ImageBuilt):
+        steps.append(Step(aux={"ID": event.id}))
+    if manner.events:
+        return [*steps, Step(aux={"Event": event_json(event)})]
+    if manner.quiet:
+        return steps
+    if text := classic_text(event):
+        steps.append(Step(stream=text))
+    if manner.explain and isinstance(event, StepRuns):
+        steps.append(Step(stream=f" ---> Not cached: {event.miss.told()}\n"))
+        steps.append(Step(aux={"Explain": explain_json(event)}))
+    return steps
+
+
+def explain_json(event: StepRuns) -> Mapping[str, object]:
+    changes = [
+        {"Name": change.name, "Before": change.before, "After": change.after}
+        for change in event.miss.changes
+    ]
+    return {"Step": event.number, "Reason": event.miss.told(), "Changes": changes}
+
+
+def event_json(event: BuildEvent) -> Mapping[str, object]:
+    """An event as an object: its kind, its stage, and what it has to say."""
+    said: Mapping[str, object]
+    match event:
+        case StepStarted():
+            said = {
+                "Step": event.number, "Total": event.total, "Text": event.text, "Line": event.line,
+            }  # fmt: skip
+        case StepRuns():
+            said = {**explain_json(event), "Runs": bool(event.id)}
+        case StepOutput():
+            said = {"Step": event.number, "Text": event.data.decode("utf-8", "replace")}
+        case StepCached() | StepDone():
+            said = {"Step": event.number}
+        case Remark():
+            said = {"Text": classic_text(event)}
+        case StageDone():
+            said = {}
+        case _:
+            said = {"Text": classic_text(event)}
+    return {"Kind": type(event).__name__, "Stage": event.stage, **said}
