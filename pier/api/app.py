@@ -9,7 +9,7 @@ from aiohttp import web
 from pier.api.call import MAX_BODY, Engine
 from pier.api.dispatch import ENGINE, HIJACKED, Dispatcher, Table
 from pier.api.hijack import connection_of
-from pier.api.routes import ROUTES
+from pier.api.routes.table import ROUTES
 from pier.api.versions import FLOOR_VERSION, MAX_VERSION, SERVER_VERSION, ApiVersion, parse_version
 
 

@@ -32,7 +32,7 @@ from pier.registry.transport import Patience
 
 QUICK = Patience(attempts=3, first_delay_s=0.01, longest_delay_s=0.02, longest_wait_s=2, read_s=5)
 REPOSITORY = Path(__file__).resolve().parents[2]
-_MAIN = "import sys; from pier.registry.server import main; sys.exit(main(sys.argv[1:]))"
+_MAIN = "import sys; from pier.registry.server.command import main; sys.exit(main(sys.argv[1:]))"
 _DEADLINE_S = 15
 
 

@@ -3,6 +3,7 @@
 import io
 import os
 import tarfile
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,7 @@ from pier.cli.ignore_file import Ignored, parse_ignore_file
 from pier.cli.tar_stream import END, TarStream
 
 
-def same(name):
+def same(name: str) -> str:
     return name
 
 
@@ -32,7 +33,7 @@ def same(name):
         ("foo\n!foo/bar\nfoo/bar/baz", ["foo/x", "foo/bar/baz"], ["foo/bar", "foo/bar/y"]),
     ],
 )
-def test_ignored_files_stay_at_home(patterns, ignored, kept):
+def test_ignored_files_stay_at_home(patterns: str, ignored: list[str], kept: list[str]) -> None:
     left_out = Ignored(parse_ignore_file(patterns))
     assert [path for path in ignored if not left_out(path)] == []
     assert [path for path in kept if left_out(path)] == []
@@ -48,11 +49,11 @@ def test_ignored_files_stay_at_home(patterns, ignored, kept):
         ("-", ("", "-")),
     ],
 )
-def test_cp_arguments_are_local_or_in_a_container(text, parts):
+def test_cp_arguments_are_local_or_in_a_container(text: str, parts: tuple[str, str]) -> None:
     assert split_argument(text) == parts
 
 
-def test_paths_end_in_a_name_or_in_a_dot():
+def test_paths_end_in_a_name_or_in_a_dot() -> None:
     assert split_entry("/a/b") == ("/a", "b")
     assert split_entry("/a/b/") == ("/a", "b")
     assert split_entry("/a/.") == ("/a", ".")
@@ -70,7 +71,9 @@ def test_paths_end_in_a_name_or_in_a_dot():
         (("/s/.", True), ("/new", False, False), "/", "new"),
     ],
 )
-def test_a_copy_gets_its_place_and_its_name(source, target, directory, name):
+def test_a_copy_gets_its_place_and_its_name(
+    source: tuple[str, bool], target: tuple[str, bool, bool], directory: str, name: str
+) -> None:
     path, is_directory = source
     plan = plan_copy(
         Place(path, exists=True, directory=is_directory),
@@ -80,21 +83,24 @@ def test_a_copy_gets_its_place_and_its_name(source, target, directory, name):
     assert plan.rename(split_entry(path)[1]) == name
 
 
-def test_a_directory_does_not_replace_a_file():
+def test_a_directory_does_not_replace_a_file() -> None:
     with pytest.raises(Fault, match="cannot copy directory"):
         plan_copy(
             Place("/d", exists=True, directory=True), Place("/f", exists=True, directory=False)
         )
 
 
-def archive(*members):
+Member = tuple[str, bytes, str | bytes]  # a name, a kind, a link's target or a file's content
+
+
+def archive(*members: Member) -> io.BytesIO:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for name, kind, content in members:
             info = tarfile.TarInfo(name)
             info.type = kind
             info.mode = 0o755 if kind == tarfile.DIRTYPE else 0o640
-            if kind == tarfile.REGTYPE:
+            if isinstance(content, bytes):
                 info.size = len(content)
                 tar.addfile(info, io.BytesIO(content))
             else:
@@ -103,11 +109,17 @@ def archive(*members):
     return io.BytesIO(buffer.getvalue())
 
 
+def read(tar: tarfile.TarFile, name: str) -> bytes:
+    file = tar.extractfile(name)
+    assert file is not None
+    return file.read()
+
+
 FILE, DIR = tarfile.REGTYPE, tarfile.DIRTYPE
 SYMLINK, HARDLINK = tarfile.SYMTYPE, tarfile.LNKTYPE
 
 
-def test_an_archive_is_unpacked_with_modes_links_and_times(tmp_path):
+def test_an_archive_is_unpacked_with_modes_links_and_times(tmp_path: Path) -> None:
     stream = archive(
         ("d", DIR, ""), ("d/f", FILE, b"x"), ("d/h", HARDLINK, "d/f"), ("d/s", SYMLINK, "../up")
     )
@@ -130,7 +142,7 @@ def test_an_archive_is_unpacked_with_modes_links_and_times(tmp_path):
         [("out", SYMLINK, ".."), ("link", HARDLINK, "out/secret")],
     ],
 )
-def test_nothing_leads_out_of_the_destination(members, tmp_path):
+def test_nothing_leads_out_of_the_destination(members: list[Member], tmp_path: Path) -> None:
     inside = tmp_path / "inside"
     inside.mkdir()
     (tmp_path / "secret").write_text("s")
@@ -140,12 +152,12 @@ def test_nothing_leads_out_of_the_destination(members, tmp_path):
     assert (tmp_path / "secret").stat().st_nlink == 1
 
 
-def test_an_absolute_name_is_below_the_destination(tmp_path):
+def test_an_absolute_name_is_below_the_destination(tmp_path: Path) -> None:
     extract(archive(("/etc/evil", FILE, b"x")), str(tmp_path), same)
     assert (tmp_path / "etc/evil").exists()
 
 
-def test_a_link_in_the_way_is_replaced_not_followed(tmp_path):
+def test_a_link_in_the_way_is_replaced_not_followed(tmp_path: Path) -> None:
     inside = tmp_path / "inside"
     inside.mkdir()
     (tmp_path / "secret").write_text("s")
@@ -156,7 +168,7 @@ def test_a_link_in_the_way_is_replaced_not_followed(tmp_path):
     assert not (inside / "f").is_symlink()
 
 
-def test_directories_and_files_do_not_replace_each_other(tmp_path):
+def test_directories_and_files_do_not_replace_each_other(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     (tmp_path / "f").write_text("")
     with pytest.raises(Fault, match="cannot overwrite directory"):
@@ -165,7 +177,7 @@ def test_directories_and_files_do_not_replace_each_other(tmp_path):
         extract(archive(("f", DIR, "")), str(tmp_path), same)
 
 
-def test_a_tree_becomes_an_archive_tarfile_understands(tmp_path):
+def test_a_tree_becomes_an_archive_tarfile_understands(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     (tmp_path / "d/f").write_bytes(b"x" * 1000)
     os.link(tmp_path / "d/f", tmp_path / "d/g")
@@ -177,33 +189,35 @@ def test_a_tree_becomes_an_archive_tarfile_understands(tmp_path):
         assert found["top/d/g"].linkname == "top/d/f"
         assert found[f"top/{'n' * 150}"].linkname == "d"
         assert found["top/p"].isfifo()
-        assert tar.extractfile("top/d/f").read() == b"x" * 1000
+        assert read(tar, "top/d/f") == b"x" * 1000
         assert {item.uid for item in found.values()} == {0}
 
 
-def test_a_dockerfile_from_elsewhere_is_sent_along(tmp_path):
+def test_a_dockerfile_from_elsewhere_is_sent_along(tmp_path: Path) -> None:
     context = tmp_path / "context"
     context.mkdir()
     (context / "a").write_text("a")
     (tmp_path / "Elsewhere").write_text("FROM scratch")
     opened = open_context(str(context), str(tmp_path / "Elsewhere"), io.BytesIO())
     assert opened.dockerfile.startswith(".dockerfile.")
-    with tarfile.open(fileobj=io.BytesIO(b"".join(opened.chunks))) as tar:
-        assert tar.extractfile(opened.dockerfile).read() == b"FROM scratch"
+    with tarfile.open(fileobj=io.BytesIO(b"".join(opened.chunks or ()))) as tar:
+        assert read(tar, opened.dockerfile) == b"FROM scratch"
         assert "a" in tar.getnames()
 
 
-def test_a_tar_on_stdin_is_the_context(tmp_path):
+def test_a_tar_on_stdin_is_the_context(tmp_path: Path) -> None:
     data = archive(("Dockerfile", FILE, b"FROM scratch")).getvalue()
     opened = open_context("-", "", io.BytesIO(data))
-    assert b"".join(opened.chunks) == data
+    assert b"".join(opened.chunks or ()) == data
 
 
 @pytest.mark.parametrize(
     ("path", "message"),
     [("nowhere", 'path "nowhere" not found'), ("file", "context must be a directory")],
 )
-def test_a_context_that_is_none_is_refused(path, message, tmp_path, monkeypatch):
+def test_a_context_that_is_none_is_refused(
+    path: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(Fault, match=message):

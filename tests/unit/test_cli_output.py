@@ -22,11 +22,11 @@ HOUR, DAY = 3600, 86400
         (729 * DAY, "24 months"), (730 * DAY, "2 years"),
     ],
 )  # fmt: skip
-def test_spans_are_told_as_docker_tells_them(seconds, text):
+def test_spans_are_told_as_docker_tells_them(seconds: float, text: str) -> None:
     assert format_span(seconds) == text
 
 
-def test_sizes_are_told_and_read():
+def test_sizes_are_told_and_read() -> None:
     assert format_size(1234567, 3) == "1.23MB"
     assert format_size(0, 3) == "0B"
     assert format_size(187654321, 4) == "187.7MB"
@@ -44,12 +44,12 @@ def test_sizes_are_told_and_read():
     ("text", "nanoseconds"),
     [("5s", 5 * 10**9), ("1h30m", 5400 * 10**9), ("1.5ms", 1_500_000), ("-2m", -120 * 10**9)],
 )
-def test_durations_are_gos(text, nanoseconds):
+def test_durations_are_gos(text: str, nanoseconds: int) -> None:
     assert parse_duration(text) == nanoseconds
 
 
 @given(st.integers(min_value=0, max_value=10**17))
-def test_a_duration_survives_being_written(duration_ns):
+def test_a_duration_survives_being_written(duration_ns: int) -> None:
     second = 10**9
     whole = duration_ns // second * second
     assert parse_duration(format_duration(whole)) == whole
@@ -65,26 +65,26 @@ def test_a_duration_survives_being_written(duration_ns):
         ("2024-05-01T12:11:12.123456789+02:00", "1714558272.123456789"),
     ],
 )
-def test_moments_become_seconds(text, moment):
+def test_moments_become_seconds(text: str, moment: str) -> None:
     assert parse_moment(text, 1000 * 10**9) == moment
 
 
-def test_a_moment_that_is_none_is_refused():
+def test_a_moment_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match="failed to parse value as time or duration"):
         parse_moment("yesterday", 0)
 
 
-def test_timestamps_have_nine_digits():
+def test_timestamps_have_nine_digits() -> None:
     assert format_rfc3339(0, 5)[19:29] == ".000000005"
 
 
-def test_columns_are_ten_wide_at_least_and_three_apart():
+def test_columns_are_ten_wide_at_least_and_three_apart() -> None:
     assert align(["A\tB\tC", "a-long-cell\tb\tc"]) == (
         "A             B         C\na-long-cell   b         c\n"
     )
 
 
-def test_a_column_is_as_long_as_the_lines_that_have_it():
+def test_a_column_is_as_long_as_the_lines_that_have_it() -> None:
     assert align(["a\tb", "plain", "ccccccccccccc\td"]) == (
         "a         b\nplain\nccccccccccccc   d\n"
     )
@@ -111,22 +111,22 @@ ROWS = [{"id": "a1", "up": True, "labels": {"x.y-z": "<1>"}}]
         ("{{if .Up}}yes{{else}}no{{end}}", "yes\n"),
     ],
 )
-def test_lists_have_dockers_formats(form, text):
+def test_lists_have_dockers_formats(form: str, text: str) -> None:
     assert listing(ROWS, FIELDS, ("ID", "Up"), form) == text
 
 
-def test_only_templates_that_do_something_need_an_engine():
+def test_only_templates_that_do_something_need_an_engine() -> None:
     assert simple_pieces("a{{.B}}c") == [("a", "B"), ("c", "")]
     assert simple_pieces("{{.B.C}}") is None
     assert simple_pieces("{{.B") is None
 
 
-def test_text_is_cut_with_an_ellipsis():
+def test_text_is_cut_with_an_ellipsis() -> None:
     assert ellipsis("abcdef", 4) == "abc…"
     assert ellipsis("abcd", 4) == "abcd"
 
 
-def test_ports_are_shown_in_ranges():
+def test_ports_are_shown_in_ranges() -> None:
     ports = [
         {"IP": "0.0.0.0", "PrivatePort": port, "PublicPort": port, "Type": "tcp"}
         for port in (80, 81, 83)
@@ -145,12 +145,12 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_json_survives_a_round_trip(value):
+def test_json_survives_a_round_trip(value: object) -> None:
     assert parse_json(format_json(value)) == value
     assert parse_json(format_json(value, indent=4)) == value
 
 
-def test_json_values_may_follow_each_other():
+def test_json_values_may_follow_each_other() -> None:
     assert list(scan_all('{"a":1}\r\n[2] 3')) == [{"a": 1}, [2], 3]
     with pytest.raises(ValueError, match="invalid JSON"):
         list(scan_all('{"a":1} }'))

@@ -40,13 +40,15 @@ FLAGS = (
         ('--alias a,b --alias "c"', {"alias": ["a", "b", "c"]}, []),
     ],
 )
-def test_flags_are_read_as_pflag_reads_them(words, values, arguments):
+def test_flags_are_read_as_pflag_reads_them(
+    words: str, values: dict[str, object], arguments: list[str]
+) -> None:
     parsed = parse(words.split(), FLAGS, interspersed=False)
     assert parsed.arguments == arguments
     assert {key: parsed.options.values[key] for key in values} == values
 
 
-def test_an_interspersed_command_takes_flags_after_its_arguments():
+def test_an_interspersed_command_takes_flags_after_its_arguments() -> None:
     parsed = parse(["x", "--rm", "y"], FLAGS, interspersed=True)
     assert parsed.arguments == ["x", "y"]
     assert parsed.options.on("rm")
@@ -69,7 +71,7 @@ def test_an_interspersed_command_takes_flags_after_its_arguments():
         ("-m x", 'invalid argument "x" for "-m, --memory" flag: invalid size: \'x\''),
     ],
 )
-def test_a_wrong_command_line_is_told_in_dockers_words(words, message):
+def test_a_wrong_command_line_is_told_in_dockers_words(words: str, message: str) -> None:
     with pytest.raises(UsageFault) as caught:
         parse(words.split(), FLAGS, interspersed=True)
     assert caught.value.text == message
@@ -77,7 +79,7 @@ def test_a_wrong_command_line_is_told_in_dockers_words(words, message):
 
 
 @pytest.mark.parametrize("word", ["--help", "-h"])
-def test_help_is_asked_for(word):
+def test_help_is_asked_for(word: str) -> None:
     with pytest.raises(HelpWanted):
         parse([word], FLAGS, interspersed=True)
 
@@ -96,12 +98,14 @@ def test_help_is_asked_for(word):
         ((0, -1), 9, ""),
     ],
 )
-def test_the_number_of_arguments_is_checked(arguments, count, message):
+def test_the_number_of_arguments_is_checked(
+    arguments: tuple[int, int], count: int, message: str
+) -> None:
     command = Command(lambda *_: None, "", "", arguments)
     assert complaint(command, "p x", count) == message
 
 
-def test_every_command_of_the_index_exists_and_has_help():
+def test_every_command_of_the_index_exists_and_has_help() -> None:
     commands = [(f"{g} {v}", find_group_command(g, v)) for g in GROUPS for v in GROUPS[g]]
     commands += [(name, find_top_command(name)) for name in [*TOP, *PLAIN]]
     for name, command in commands:
@@ -112,7 +116,7 @@ def test_every_command_of_the_index_exists_and_has_help():
     assert all(alias[0] in GROUPS and verb in GROUPS[alias[0]] for alias, verb in ALIASES.items())
 
 
-def test_no_command_has_a_flag_twice():
+def test_no_command_has_a_flag_twice() -> None:
     for group, verbs in GROUPS.items():
         for verb in verbs:
             command = find_group_command(group, verb)

@@ -2,7 +2,9 @@
 
 import base64
 import json
+import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -18,17 +20,19 @@ VARIABLES = ("PIER_HOST", "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS", "DOCKER
 
 
 @pytest.fixture
-def settings(tmp_path, monkeypatch):
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SettingsFile:
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     return SettingsFile(str(tmp_path))
 
 
-def test_without_a_choice_pier_itself_is_asked(settings):
+def test_without_a_choice_pier_itself_is_asked(settings: SettingsFile) -> None:
     assert find_endpoint(GlobalFlags(), settings).address == DEFAULT_HOST
 
 
-def test_flag_then_piers_variable_then_dockers_then_the_context(settings, monkeypatch):
+def test_flag_then_piers_variable_then_dockers_then_the_context(
+    settings: SettingsFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
     meta = {"Name": "far", "Endpoints": {"docker": {"Host": "tcp://far:1"}}}
     save_context(settings.directory, meta, {})
     settings.values["currentContext"] = "far"
@@ -55,27 +59,29 @@ def test_flag_then_piers_variable_then_dockers_then_the_context(settings, monkey
         ("ssh://u@h", "ssh://u@h"),
     ],
 )
-def test_hosts_are_completed(text, host):
+def test_hosts_are_completed(text: str, host: str) -> None:
     assert parse_host(text) == host
 
 
-def test_a_context_travels_with_its_keys(settings, tmp_path):
+def test_a_context_travels_with_its_keys(settings: SettingsFile, tmp_path: Path) -> None:
     meta = {"Name": "a1", "Metadata": {}, "Endpoints": {"docker": {"Host": "tcp://h:2376"}}}
     save_context(settings.directory, meta, {"ca": b"C", "cert": b"D", "key": b"K"})
     unpack(settings.directory, "b2", pack(settings.directory, "a1"))
-    assert find_context(settings.directory, "b2")["Name"] == "b2"
+    found = find_context(settings.directory, "b2")
+    assert found is not None
+    assert found["Name"] == "b2"
     endpoint = context_endpoint(settings.directory, "b2")
     assert endpoint.tls is not None
     with open(endpoint.tls.key, "rb") as file:
         assert file.read() == b"K"
-        assert stat.S_IMODE(__import__("os").fstat(file.fileno()).st_mode) == 0o600
+        assert stat.S_IMODE(os.fstat(file.fileno()).st_mode) == 0o600
 
 
-def test_credentials_are_kept_where_only_we_can_read_them(settings):
+def test_credentials_are_kept_where_only_we_can_read_them(settings: SettingsFile) -> None:
     settings.values["other"] = {"kept": 1}
     auth = {"username": "u", "password": "p:w", "serveraddress": "reg.test"}
     assert store_auth(settings, "reg.test", auth) == ""
-    mode = __import__("os").stat(settings.path).st_mode
+    mode = os.stat(settings.path).st_mode
     assert stat.S_IMODE(mode) == 0o600
     again = SettingsFile(settings.directory)
     assert again.values["other"] == {"kept": 1}
@@ -87,7 +93,9 @@ def test_credentials_are_kept_where_only_we_can_read_them(settings):
     assert find_auth(SettingsFile(settings.directory), "reg.test") is None
 
 
-def test_a_helper_is_asked_and_told(settings, tmp_path, monkeypatch):
+def test_a_helper_is_asked_and_told(
+    settings: SettingsFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     helper = tmp_path / "docker-credential-mine"
     helper.write_text(
         "#!/bin/sh\ncat > $0.$1\n"
@@ -103,7 +111,7 @@ def test_a_helper_is_asked_and_told(settings, tmp_path, monkeypatch):
     assert "auth" not in json.loads((tmp_path / "config.json").read_text())["auths"]["reg.test"]
 
 
-def test_a_broken_file_is_told(tmp_path):
+def test_a_broken_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(Fault, match="Error loading config file"):
         SettingsFile(str(tmp_path))
@@ -119,12 +127,12 @@ def test_a_broken_file_is_told(tmp_path):
         ("docker.io/library/x@sha256:ab", "docker.io/library/x", "x@sha256:ab", INDEX),
     ],
 )
-def test_names_of_images(text, full, short, server):
+def test_names_of_images(text: str, full: str, short: str, server: str) -> None:
     assert Name(text).full == full
     assert familiar(text) == short
     assert Name(text).server == server
 
 
-def test_names_are_lower_case():
+def test_names_are_lower_case() -> None:
     with pytest.raises(ValueError, match="must be lowercase"):
         Name("Foo")

@@ -2,6 +2,7 @@ import io
 import os
 import socket
 import threading
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given
@@ -22,7 +23,7 @@ DETACH = parse_detach_keys("ctrl-p,ctrl-q")
     st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(max_size=50))),
     st.integers(min_value=1, max_value=20),
 )
-def test_frames_are_split_however_they_arrive(pieces, step):
+def test_frames_are_split_however_they_arrive(pieces: list[tuple[int, bytes]], step: int) -> None:
     data = b"".join(frame(stream, payload) for stream, payload in pieces)
     frames = Demultiplexer()
     found = {1: b"", 2: b""}
@@ -33,7 +34,7 @@ def test_frames_are_split_however_they_arrive(pieces, step):
         assert found[stream] == b"".join(p for s, p in pieces if s == stream)
 
 
-def test_a_stream_that_is_not_framed_is_an_error():
+def test_a_stream_that_is_not_framed_is_an_error() -> None:
     with pytest.raises(Fault, match="Unrecognized input header"):
         list(Demultiplexer().feed(b"not a frame at all"))
 
@@ -49,24 +50,29 @@ def test_a_stream_that_is_not_framed_is_an_error():
         ([b"\x11\x10"], b"\x11", False),
     ],
 )
-def test_detach_keys_are_watched_for_across_reads(typed, passed, detached):
+def test_detach_keys_are_watched_for_across_reads(
+    typed: list[bytes], passed: bytes, detached: bool
+) -> None:
     watch = DetachWatch(DETACH)
     assert b"".join(watch.pass_on(data) for data in typed) == passed
     assert watch.detached is detached
 
 
-def test_detach_keys_have_names():
+def test_detach_keys_have_names() -> None:
     assert parse_detach_keys("a,ctrl-a,ctrl-[,ctrl-@") == b"a\x01\x1b\x00"
     with pytest.raises(ValueError, match="unknown character"):
         parse_detach_keys("ctrl-%")
 
 
+Connect = Callable[[bytes], Connection]
+
+
 @pytest.fixture
-def connect():
+def connect() -> Iterator[Connect]:
     """Make connections on which the daemon has said something and hung up."""
     ends = []
 
-    def make(data):
+    def make(data: bytes) -> Connection:
         ours, theirs = socket.socketpair()
         theirs.sendall(data)
         theirs.close()
@@ -86,40 +92,42 @@ def connect():
         ("Connection: close", b"hello", b"hello"),
     ],
 )
-def test_bodies_end_as_their_header_says(head, body, text, connect):
+def test_bodies_end_as_their_header_says(
+    head: str, body: bytes, text: bytes, connect: Connect
+) -> None:
     raw = f"HTTP/1.1 200 OK\r\n{head}\r\n\r\n".encode() + body
     assert Response(connect(raw), head=False).read() == text
 
 
-def test_a_body_that_breaks_off_is_an_error(connect):
+def test_a_body_that_breaks_off_is_an_error(connect: Connect) -> None:
     raw = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello"
     with pytest.raises(Fault, match="unexpected EOF"):
         Response(connect(raw), head=False).read()
 
 
-def test_what_is_no_http_is_an_error(connect):
+def test_what_is_no_http_is_an_error(connect: Connect) -> None:
     with pytest.raises(Fault, match="malformed HTTP response"):
         Response(connect(b"SSH-2.0-x\r\n"), head=False)
 
 
-def test_a_conversation_goes_both_ways_without_either_side_waiting_for_the_other():
+def test_a_conversation_goes_both_ways_without_either_side_waiting_for_the_other() -> None:
     """Our input is far larger than any buffer, and every byte of it comes back."""
     ours, theirs = socket.socketpair()
     source, sink = os.pipe(), os.pipe()
     data = os.urandom(1 << 20)
 
-    def echo():
+    def echo() -> None:
         while chunk := theirs.recv(65536):
             theirs.sendall(chunk)
         theirs.close()
 
-    def feed():
+    def feed() -> None:
         with open(source[1], "wb") as file:
             file.write(data)
 
     found = []
 
-    def drain():
+    def drain() -> None:
         with open(sink[0], "rb") as file:
             found.append(file.read())
 
@@ -136,14 +144,14 @@ def test_a_conversation_goes_both_ways_without_either_side_waiting_for_the_other
     assert found == [data]
 
 
-def test_queries_leave_out_what_is_not_said():
+def test_queries_leave_out_what_is_not_said() -> None:
     assert encode_query({"a": None, "b": False, "c": True, "d": ["x", "y z"], "e": 0}) == (
         "?c=1&d=x&d=y%20z&e=0"
     )
     assert quote("a/b:c@d é", "/:@") == "a/b:c@d%20%C3%A9"
 
 
-def test_progress_without_a_terminal_is_one_line_a_change():
+def test_progress_without_a_terminal_is_one_line_a_change() -> None:
     stream = io.StringIO()
     show_progress(
         [
@@ -158,13 +166,13 @@ def test_progress_without_a_terminal_is_one_line_a_change():
     assert stream.getvalue() == ("latest: Pulling from x\na: Pull complete\nStep 1\nDone\n")
 
 
-def test_an_error_in_the_stream_ends_it_with_its_code():
+def test_an_error_in_the_stream_ends_it_with_its_code() -> None:
     with pytest.raises(Fault) as caught:
         raise_errors([{"errorDetail": {"code": 7, "message": "no"}, "error": "no"}])
     assert (caught.value.text, caught.value.code) == ("no", 7)
 
 
-def test_progress_has_figures():
+def test_progress_has_figures() -> None:
     message = {"progressDetail": {"current": 1_000_000, "total": 2_000_000}}
     assert format_progress(message).endswith("1MB/2MB")
     assert format_progress({"progressDetail": {"current": 3, "units": "s"}}) == "3 s"

@@ -44,7 +44,7 @@ DATA = {
         ("{{.Config.Cmd}}", "<no value>"),
     ],
 )  # fmt: skip
-def test_templates_have_gos_meaning(template, text):
+def test_templates_have_gos_meaning(template: str, text: str) -> None:
     assert render_object(template, DATA) == text
 
 
@@ -56,7 +56,7 @@ def test_templates_have_gos_meaning(template, text):
         ("{{.X | foo}}", 'template parsing error: template: :1: function "foo" not defined', 64),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_told_as_go_tells_it(template, message, code):
+def test_what_is_wrong_is_told_as_go_tells_it(template: str, message: str, code: int) -> None:
     with pytest.raises(Fault) as caught:
         render_object(template, DATA)
     assert message in caught.value.text
@@ -76,11 +76,11 @@ def test_what_is_wrong_is_told_as_go_tells_it(template, message, code):
         ("{{/* note */}}", None),
     ],
 )
-def test_paths_alone_need_no_engine(template, text):
+def test_paths_alone_need_no_engine(template: str, text: str | None) -> None:
     assert render_paths(template, DATA) == text
 
 
-def test_lists_fail_with_their_own_words():
+def test_lists_fail_with_their_own_words() -> None:
     with pytest.raises(Fault) as caught:
         render("{{.X", {})
     assert caught.value.text == "failed to parse template: template: :1: unclosed action"

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from pier.cli.values.attachments import FirstNetwork, join_networks, parse_network
@@ -14,7 +16,7 @@ from pier.cli.values.ports import parse_expose, parse_publish
 from pier.cli.values.variables import check_env, proxy_variables, read_env, read_labels
 
 
-def place(port, host=""):
+def place(port: str, host: str = "") -> dict[str, str]:
     return {"HostIp": host, "HostPort": port}
 
 
@@ -30,7 +32,7 @@ def place(port, host=""):
         ("target=80,published=8080,protocol=udp", {"80/udp": [place("8080")]}),
     ],
 )
-def test_ports_are_published(spec, bindings):
+def test_ports_are_published(spec: str, bindings: dict[str, list[dict[str, str]]]) -> None:
     assert parse_publish([spec]) == bindings
 
 
@@ -45,16 +47,18 @@ def test_ports_are_published(spec, bindings):
         ("8080:", "no port specified: 8080:<empty>"),
     ],
 )
-def test_wrong_ports_are_refused(spec, message):
+def test_wrong_ports_are_refused(spec: str, message: str) -> None:
     with pytest.raises(ValueError, match="^" + message.replace(".", r"\.") + "$"):
         parse_publish([spec])
 
 
-def test_exposed_ranges_are_spelt_out():
+def test_exposed_ranges_are_spelt_out() -> None:
     assert parse_expose(["80", "90-91/udp"]) == ["80/tcp", "90/udp", "91/udp"]
 
 
-def test_volumes_are_binds_named_or_anonymous(tmp_path, monkeypatch):
+def test_volumes_are_binds_named_or_anonymous(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     volumes = parse_volumes(["/a:/b", "name:/c:ro", "/d", "./x:/y"])
     assert volumes.binds == ["/a:/b", "name:/c:ro", f"{tmp_path}/x:/y"]
@@ -94,7 +98,7 @@ def test_volumes_are_binds_named_or_anonymous(tmp_path, monkeypatch):
         ),
     ],
 )
-def test_mounts_are_described(text, mount):
+def test_mounts_are_described(text: str, mount: dict[str, object]) -> None:
     assert parse_mount(text) == mount
 
 
@@ -102,12 +106,12 @@ def test_mounts_are_described(text, mount):
     "text",
     ["", "x", "type=bind", "target=/a,foo=b", "type=bind,dst=/a,volume-nocopy", "dst=/a,ro=maybe"],
 )
-def test_wrong_mounts_are_refused(text):
+def test_wrong_mounts_are_refused(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - any of the sentences
         parse_mount(text)
 
 
-def test_networks_take_the_first_ones_flags():
+def test_networks_take_the_first_ones_flags() -> None:
     first = FirstNetwork()
     first.aliases, first.ip = ["x"], "10.0.0.2"
     assert join_networks(["a", "name=b,gw-priority=2"], first) == {
@@ -116,12 +120,12 @@ def test_networks_take_the_first_ones_flags():
     }
 
 
-def test_a_single_plain_network_needs_no_endpoint():
+def test_a_single_plain_network_needs_no_endpoint() -> None:
     assert join_networks(["a"], FirstNetwork()) == {}
     assert join_networks([], FirstNetwork()) == {}
 
 
-def test_networks_that_do_not_go_together_are_refused():
+def test_networks_that_do_not_go_together_are_refused() -> None:
     with pytest.raises(ValueError, match="user-defined and non-user-defined"):
         join_networks(["host", "a"], FirstNetwork())
     with pytest.raises(ValueError, match="specified multiple times"):
@@ -130,7 +134,7 @@ def test_networks_that_do_not_go_together_are_refused():
         parse_network("nope=1")
 
 
-def test_devices_have_a_place_and_a_mode():
+def test_devices_have_a_place_and_a_mode() -> None:
     found = parse_devices(["/dev/a", "/dev/b:r", "/dev/c:/dev/d", "/dev/e:/dev/f:rw"])
     assert [(d["PathInContainer"], d["CgroupPermissions"]) for d in found] == [
         ("/dev/a", "rwm"),
@@ -142,7 +146,7 @@ def test_devices_have_a_place_and_a_mode():
     assert not is_cdi_name("/dev/x=y")
 
 
-def test_gpus_are_asked_for():
+def test_gpus_are_asked_for() -> None:
     assert parse_gpus("all") == {"Count": -1, "Capabilities": [["gpu"]]}
     assert parse_gpus('"device=0,1",driver=nvidia') == {
         "DeviceIDs": ["0", "1"],
@@ -151,7 +155,7 @@ def test_gpus_are_asked_for():
     }
 
 
-def test_single_values():
+def test_single_values() -> None:
     assert parse_ulimit("nofile=1:2") == {"Name": "nofile", "Soft": 1, "Hard": 2}
     assert parse_ulimit("core=-1") == {"Name": "core", "Soft": -1, "Hard": -1}
     assert parse_restart("on-failure:3") == {"Name": "on-failure", "MaximumRetryCount": 3}
@@ -162,7 +166,7 @@ def test_single_values():
     assert both.drop == ["ALL"]
 
 
-def test_a_seccomp_profile_is_read_and_sent_along(tmp_path):
+def test_a_seccomp_profile_is_read_and_sent_along(tmp_path: Path) -> None:
     profile = tmp_path / "profile.json"
     profile.write_text('{ "defaultAction": "SCMP_ACT_ALLOW" }')
     security = read_security([f"seccomp={profile}", "systempaths=unconfined", "label:disable"])
@@ -170,7 +174,9 @@ def test_a_seccomp_profile_is_read_and_sent_along(tmp_path):
     assert security.unmasked
 
 
-def test_variables_come_from_files_flags_and_our_environment(tmp_path, monkeypatch):
+def test_variables_come_from_files_flags_and_our_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OURS", "1")
     file = tmp_path / "env"
     file.write_text("# comment\nA=b c\n\nOURS\nABSENT\n  B=2\n")
@@ -182,6 +188,6 @@ def test_variables_come_from_files_flags_and_our_environment(tmp_path, monkeypat
         read_env([str(file)], [])
 
 
-def test_proxies_of_the_settings_become_variables():
+def test_proxies_of_the_settings_become_variables() -> None:
     proxies = {"default": {"httpProxy": "http://p"}}
     assert proxy_variables(proxies, "unix:///x", ["http_proxy"]) == ["HTTP_PROXY=http://p"]

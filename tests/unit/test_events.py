@@ -22,7 +22,7 @@ def test_only_the_newest_are_remembered() -> None:
     events = Events()
     for number in range(HISTORY + 3):
         events.publish("container", "start", str(number))
-    assert [e.id for e in events.history()][0] == "3"
+    assert events.history()[0].id == "3"
     assert len(events.history()) == HISTORY
 
 

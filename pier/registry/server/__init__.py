@@ -10,7 +10,3 @@ collect    removing what nothing refers to, while serving
 cache      pull-through: another registry behind this one
 htpasswd  metrics
 """
-
-from pier.registry.server.command import main
-
-__all__ = ["main"]
