@@ -53,6 +53,11 @@ def main(argv: Sequence[str]) -> int:
     except PierError as error:
         sys.stderr.write(f"pier daemon: {error}\n")
         return 1
+    except BaseExceptionGroup as group:
+        if not (known := group.subgroup(PierError)):
+            raise
+        sys.stderr.write(f"pier daemon: {known.exceptions[0]}\n")
+        return 1
     except OSError as error:
         log.debug("start failed", exc_info=True)
         sys.stderr.write(f"pier daemon: {error}\n")
@@ -65,21 +70,32 @@ async def _serve(settings: Settings, arguments: flags.Arguments) -> None:
     threads = ThreadPoolExecutor(THREADS, thread_name_prefix="pier")
     asyncio.get_running_loop().set_default_executor(threads)
     _on_signals(stop)
-    async with Engine.open(settings) as engine:
-        opened = listeners.open_listeners(settings)
-        http = Listener(create_app(engine))
-        try:
-            await http.open([Endpoint(listener.sock, listener.tls) for listener in opened])
-            for listener in opened:
-                log.info("API listens on %s", listener.address)
-            _on_reload(engine, arguments)
-            systemd.notify("READY=1")
-            await stop.wait()
-            log.info("stopping; containers go on")
-            systemd.notify("STOPPING=1")
-        finally:
-            await http.close()
-            listeners.close(opened)
+    opened = listeners.open_listeners(settings)  # who comes early waits in the backlog
+    try:
+        async with Engine.open(settings) as engine:
+            await _answer(engine, opened, arguments, stop)
+    finally:
+        listeners.close(opened)
+
+
+async def _answer(
+    engine: Engine,
+    opened: list[listeners.Listener],
+    arguments: flags.Arguments,
+    stop: asyncio.Event,
+) -> None:
+    http = Listener(create_app(engine))
+    try:
+        await http.open([Endpoint(listener.sock, listener.tls) for listener in opened])
+        for listener in opened:
+            log.info("API listens on %s", listener.address)
+        _on_reload(engine, arguments)
+        systemd.notify("READY=1")
+        await stop.wait()
+        log.info("stopping; containers go on")
+        systemd.notify("STOPPING=1")
+    finally:
+        await http.close()
 
 
 def _on_signals(stop: asyncio.Event) -> None:
