@@ -7,38 +7,58 @@ from __future__ import annotations
 
 import os
 import secrets
+from itertools import chain
 
 from pier.cli.faults import Fault
 from pier.cli.ignore_file import Ignored, parse_ignore_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import BinaryIO
 
 _MAGIC = (b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
 HEAD = 512
+MAIN = "context"
+"""Where a parcel of several contexts holds the main one."""
 URLS = ("http://", "https://", "git://", "git@", "github.com/")
 
 
 class Context:
-    """A context ready to send: its bytes, and where its Dockerfile is inside."""
+    """A context ready to send: its bytes, and where its Dockerfile is inside.
 
-    __slots__ = ("chunks", "dockerfile", "remote")
+    parcel: the bytes hold several contexts, the main one in `context/`.
+    """
 
-    def __init__(self, chunks: Iterator[bytes] | None, dockerfile: str, remote: str = "") -> None:
+    __slots__ = ("chunks", "dockerfile", "parcel", "remote")
+
+    def __init__(
+        self,
+        chunks: Iterator[bytes] | None,
+        dockerfile: str,
+        remote: str = "",
+        *,
+        parcel: bool = False,
+    ) -> None:
         self.chunks = chunks
         self.dockerfile = dockerfile
         self.remote = remote
+        self.parcel = parcel
 
 
-def open_context(path: str, dockerfile: str, stdin: BinaryIO) -> Context:
-    """Return the context that `build PATH|URL|-` and `-f` name."""
+def open_context(
+    path: str, dockerfile: str, stdin: BinaryIO, others: Sequence[str] = ()
+) -> Context:
+    """Return the context that `build PATH|URL|-` and `-f` name, with `others`, directories."""
     if path == "-":
         if dockerfile == "-":
             raise Fault("invalid argument: can't use stdin for both build context and dockerfile")
+        if others:
+            raise Fault("a context on stdin cannot be sent together with local build contexts")
         return _from_stdin(stdin, dockerfile)
     if path.startswith(URLS) or path.endswith(".git"):
+        if others:
+            return Context(_parcel(iter(()), others), dockerfile, remote=path, parcel=True)
         return Context(None, dockerfile, remote=path)
     if not os.path.isdir(path):
         if not os.path.exists(path):
@@ -46,7 +66,7 @@ def open_context(path: str, dockerfile: str, stdin: BinaryIO) -> Context:
         raise Fault(
             f"unable to prepare context: context must be a directory: {os.path.abspath(path)}"
         )
-    return _from_directory(os.path.realpath(path), dockerfile, stdin)
+    return _from_directory(os.path.realpath(path), dockerfile, stdin, others)
 
 
 def _from_stdin(stdin: BinaryIO, dockerfile: str) -> Context:
@@ -75,9 +95,27 @@ def _single_file(name: str, content: bytes) -> Iterator[bytes]:
     yield END
 
 
-def _from_directory(root: str, dockerfile: str, stdin: BinaryIO) -> Context:
+def _from_directory(root: str, dockerfile: str, stdin: BinaryIO, others: Sequence[str]) -> Context:
+    """A directory; its Dockerfile may come from elsewhere, under a name that nothing in it has."""
+    inside, extra = "", b""
     if dockerfile == "-":
-        return _with_extra(root, stdin.read())
+        extra = stdin.read()
+    else:
+        real = _find_dockerfile(root, dockerfile)
+        if real.startswith(root.rstrip("/") + "/"):
+            inside = os.path.relpath(real, root)
+        else:
+            with open(real, "rb") as file:
+                extra = file.read()
+    name = inside or f".dockerfile.{secrets.token_hex(10)}"
+    place = MAIN if others else ""
+    chunks = _directory(root, name, place)
+    if not inside:
+        chunks = chain(chunks, _data(f"{place}/{name}" if place else name, extra))
+    return Context(_parcel(chunks, others), name, parcel=bool(others))
+
+
+def _find_dockerfile(root: str, dockerfile: str) -> str:
     path = os.path.join(root, "Dockerfile") if not dockerfile else os.path.abspath(dockerfile)
     if dockerfile and not os.path.exists(path):
         # Docker also looks for -f below the context.
@@ -85,33 +123,37 @@ def _from_directory(root: str, dockerfile: str, stdin: BinaryIO) -> Context:
     if not os.path.exists(path):
         wrong = f"unable to evaluate symlinks in Dockerfile path: lstat {path}"
         raise Fault(f"unable to prepare context: {wrong}: no such file or directory")
-    real = os.path.realpath(path)
-    if not real.startswith(root.rstrip("/") + "/"):
-        with open(real, "rb") as file:
-            return _with_extra(root, file.read())
-    inside = os.path.relpath(real, root)
-    return Context(_directory(root, inside, {}), inside)
+    return os.path.realpath(path)
 
 
-def _with_extra(root: str, content: bytes) -> Context:
-    """Send a Dockerfile from elsewhere under a name that nothing in the context has."""
-    name = f".dockerfile.{secrets.token_hex(10)}"
-    return Context(_directory(root, name, {name: content}), name)
+def _data(name: str, content: bytes) -> Iterator[bytes]:
+    from pier.cli.tar_stream import TarStream
+
+    yield from TarStream(owner=0).data(name, content)
 
 
-def _directory(root: str, dockerfile: str, extra: dict[str, bytes]) -> Iterator[bytes]:
-    from pier.cli.tar_stream import END, TarStream
+def _directory(root: str, dockerfile: str, place: str) -> Iterator[bytes]:
+    """Yield the files of a context below `place`, without the end of the archive."""
+    from pier.cli.tar_stream import TarStream
 
     stream, ignored = TarStream(owner=0), read_ignored(root, dockerfile)
     keep = (dockerfile, ".dockerignore")
     yield from stream.tree(
         root,
-        "",
+        place,
         ignored=lambda path: path not in keep and ignored(path),
         prune=lambda path: ignored.whole_directory(path) and not dockerfile.startswith(path + "/"),
     )
-    for name, content in extra.items():
-        yield from stream.data(name, content)
+
+
+def _parcel(main: Iterator[bytes], others: Sequence[str]) -> Iterator[bytes]:
+    """Yield the archive: the main context, then the others, each in its place."""
+    from pier.cli.build_extras import place_of
+    from pier.cli.tar_stream import END
+
+    yield from main
+    for number, directory in enumerate(others):
+        yield from _directory(directory, "Dockerfile", place_of(number))
     yield END
 
 

@@ -1,43 +1,54 @@
 """`pier build`: a Dockerfile and its context become an image, by POST /build.
 
-The flags of Docker's classic builder. Those that only BuildKit has are named in LATER and wait
-for the daemon's side; `_extensions` is where they join the request.
+The flags of Docker's classic builder, and of buildx those that have a meaning here
+(`build_extras`). How a build is told on a terminal is in `build_view`.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from io import StringIO
 
 from pier.cli.build_context import Context, open_context
-from pier.cli.client import json_stream
 from pier.cli.command import Command, Flag
 from pier.cli.faults import Fault
 from pier.cli.jsonlite import format_json
-from pier.cli.session import out
+from pier.cli.session import err
 from pier.cli.units import format_size
 from pier.cli.values.policies import check_add_host, check_ulimit, parse_ulimit
 from pier.cli.values.variables import check_env, check_label, parse_map
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
+    from pier.cli.build_extras import Output
     from pier.cli.command import Options
     from pier.cli.session import Session
     from pier.cli.transport import Response
 
     Query = dict[str, Any]
+    Message = dict[str, Any]  # a JSON message
 
-LATER = ("output", "secret", "ssh", "build-context", "cache-to", "explain", "push")
+_PROGRESS = ("auto", "plain", "tty", "quiet", "rawjson")
+_PERIOD_US = 100_000
 
 
 def build(session: Session, options: Options, arguments: list[str]) -> None:
-    context = open_context(arguments[0], options.text("file"), sys.stdin.buffer)
-    query = _query(session, options, context) | _extensions(options)
-    response = _send(session, options, query, context)
-    image_id = _Watch(quiet=options.on("quiet")).show(response)
+    manner = _Manner(options)
+    extras = _Extras(session, options) if _EXTRA & options.given else None
+    others = extras.contexts.directories if extras else []
+    context = open_context(arguments[0], options.text("file"), sys.stdin.buffer, others)
+    query = _query(session, options, context) | manner.query()
+    headers = {"Content-Type": "application/x-tar"}
+    if extras:
+        query |= extras.query()
+        headers |= extras.headers()
+    response = _send(session, options, query, context, headers, announce=manner.announces)
+    watch = _Watch(manner, context.dockerfile or "Dockerfile", extras.outputs if extras else [])
+    image_id = watch.show(response)
     path = options.text("iidfile")
     if path:
         if not image_id:
@@ -46,12 +57,66 @@ def build(session: Session, options: Options, arguments: list[str]) -> None:
             file.write(image_id)
 
 
-def _extensions(options: Options) -> Query:
-    """Return what the request needs beyond the classic builder; refuse what it cannot do yet."""
-    asked = [flag for flag in LATER if flag in options.given]
-    if asked:
-        raise Fault(f"--{asked[0]} is not supported by Pier's builder yet")
-    return {}
+class _Manner:
+    """How the build is told, and where: to stderr if an output takes stdout."""
+
+    def __init__(self, options: Options) -> None:
+        progress = options.text("progress")
+        if progress not in _PROGRESS:
+            raise Fault(f"invalid progress mode {progress!r}: use {', '.join(_PROGRESS)}")
+        self.quiet = options.on("quiet") or progress == "quiet"
+        self.explain = options.on("explain")
+        self.raw = progress == "rawjson"
+        piped = any(text == "-" or "dest=-" in text for text in options.texts("output"))
+        self.stream = sys.stderr if piped else sys.stdout
+        terminal = progress == "tty" or (progress == "auto" and sys.stdout.isatty())
+        self.live = terminal and not piped and not self.quiet
+
+    @property
+    def announces(self) -> bool:
+        return not (self.quiet or self.raw or self.stream is sys.stderr)
+
+    def query(self) -> Query:
+        return {"q": self.quiet, "explain": self.explain, "lines": True, "events": self.live}
+
+
+_EXTRA = frozenset(("output", "secret", "ssh", "build-context", "cache-to", "push", "allow"))
+
+
+class _Extras:
+    """What the request has beyond the classic builder's."""
+
+    def __init__(self, session: Session, options: Options) -> None:
+        from pier.cli import build_extras as extras
+
+        if options.on("push"):
+            raise Fault("--push is not supported: run `pier push` after the build")
+        extras.check_cache_to(options.texts("cache-to"))
+        terminal = sys.stdout.isatty()
+        self.outputs = extras.parse_outputs(options.texts("output"), stdout_is_terminal=terminal)
+        self.contexts = extras.NamedContexts(options.texts("build-context"))
+        self._agents: dict[str, str] = {}
+        if options.texts("ssh"):
+            self._agents = extras.find_agents(options.texts("ssh"), session.endpoint.address)
+        self._secrets = extras.read_secrets(options.texts("secret"))
+        self._encode = extras.encode_secrets
+        self._allow = options.texts("allow")
+
+    def query(self) -> Query:
+        outputs = [{"Type": output.kind, "Attrs": {}} for output in self.outputs]
+        documents: dict[str, object] = {
+            "outputs": outputs,
+            "contexts": self.contexts.values,
+            "ssh": self._agents,
+        }
+        return {
+            **{key: format_json(value) for key, value in documents.items() if value},
+            "parcel": bool(self.contexts.directories),
+            "allow": self._allow or None,
+        }
+
+    def headers(self) -> dict[str, str]:
+        return {"X-Pier-Build-Secrets": self._encode(self._secrets)} if self._secrets else {}
 
 
 def _query(session: Session, options: Options, context: Context) -> Query:
@@ -64,6 +129,9 @@ def _query(session: Session, options: Options, context: Context) -> Query:
         "cpuquota": options.number("cpu-quota"),
         "shmsize": options.number("shm-size"),
     }
+    if "cpus" in options.given:
+        quota = options.number("cpus") * _PERIOD_US // 10**9
+        numbers |= {"cpuperiod": _PERIOD_US, "cpuquota": quota}
     network = options.text("network")
     documents = {
         "buildargs": _build_args(session, options),
@@ -75,7 +143,6 @@ def _query(session: Session, options: Options, context: Context) -> Query:
         "t": options.texts("tag") or None,
         "dockerfile": context.dockerfile or None,
         "remote": context.remote or None,
-        "q": options.on("quiet"),
         "nocache": options.on("no-cache"),
         "rm": None if options.on("rm") else "0",
         "forcerm": options.on("force-rm"),
@@ -110,17 +177,24 @@ def _build_args(session: Session, options: Options) -> dict[str, str | None]:
     return arguments
 
 
-def _send(session: Session, options: Options, query: Query, context: Context) -> Response:
+def _send(
+    session: Session,
+    options: Options,
+    query: Query,
+    context: Context,
+    headers: dict[str, str],
+    *,
+    announce: bool,
+) -> Response:
     from pier.cli.credentials import all_auths, encode_auth
 
-    headers = {"Content-Type": "application/x-tar"}
     headers["X-Registry-Config"] = encode_auth(all_auths(session.settings))
     if context.chunks is None:
         return session.client.request("POST", "/build", query, b"", headers)
     chunks = context.chunks
     if options.on("compress"):
         chunks = _gzipped(chunks)
-    if not options.on("quiet"):
+    if announce:
         chunks = _announced(chunks)
     return session.client.request("POST", "/build", query, chunks, headers)
 
@@ -154,48 +228,83 @@ def _announce(size_bytes: int, end: str) -> None:
 class _Watch:
     """Shows what the daemon says, and remembers the ID of the image."""
 
-    def __init__(self, *, quiet: bool) -> None:
-        self._quiet = quiet
+    def __init__(self, manner: _Manner, dockerfile: str, outputs: Sequence[Output]) -> None:
+        self._manner = manner
+        self._dockerfile = dockerfile
+        self._outputs = outputs
         self._image_id = ""
+        self._line = 0
 
     def show(self, response: Response) -> str:
-        from io import StringIO
+        from pier.cli.build_answer import BuildAnswer
 
-        from pier.cli.progress import show_progress
-
-        stream = StringIO() if self._quiet else sys.stdout
+        messages = BuildAnswer(response, self._outputs).messages()
         try:
-            show_progress(json_stream(response), stream, on_aux=self._take)
-        except Fault:
-            if isinstance(stream, StringIO):
-                sys.stderr.write(stream.getvalue())
-            raise
-        if isinstance(stream, StringIO):
-            out(stream.getvalue().strip() or self._image_id)
+            if self._manner.quiet:
+                self._show_quietly(messages)
+            else:
+                self._show(messages)
+        except Fault as fault:
+            if self._line:
+                err(f"{self._dockerfile}:{self._line}")
+            raise fault
         return self._image_id
 
-    def _take(self, message: dict[str, Any]) -> None:
-        identity = message["aux"].get("ID") if isinstance(message["aux"], dict) else None
-        if identity:
-            self._image_id = identity
+    def _show(self, messages: Iterator[Message]) -> None:
+        if self._manner.live:
+            from pier.cli.build_view import show_live
+
+            show_live(messages, self._take, explain=self._manner.explain)
+            return
+        from pier.cli.progress import show_progress
+
+        if self._manner.raw:
+            messages = self._printed(messages)
+        stream = StringIO() if self._manner.raw else self._manner.stream
+        show_progress(messages, stream, on_aux=self._take)
+
+    def _printed(self, messages: Iterator[Message]) -> Iterator[Message]:
+        for message in messages:
+            print(format_json(message), file=self._manner.stream, flush=True)
+            yield message
+
+    def _show_quietly(self, messages: Iterator[Message]) -> None:
+        from pier.cli.progress import show_progress
+
+        stream = StringIO()
+        try:
+            show_progress(messages, stream, on_aux=self._take)
+        except Fault:
+            sys.stderr.write(stream.getvalue())
+            raise
+        said = stream.getvalue().strip() or self._image_id
+        if said:
+            print(said, file=self._manner.stream)
+
+    def _take(self, message: Message) -> None:
+        aux = message["aux"] if isinstance(message["aux"], dict) else {}
+        self._image_id = aux.get("ID") or self._image_id
+        self._line = aux.get("Failed", {}).get("Line", self._line)
 
 
 BUILD_FLAGS = (
     Flag("add-host", "list", "Add a line host:ip to /etc/hosts", check=check_add_host),
+    Flag("allow", "strings", "Allow what is refused by default (security.insecure)"),
     Flag("build-arg", "list", "Set a build argument", check=check_env),
-    Flag("build-context", "stringArray", "Another context, name=path", hidden=True),
+    Flag("build-context", "stringArray", "Another context for FROM and --from, name=path"),
     Flag("builder", "string", "Accepted for Docker's sake; does nothing", hidden=True),
     Flag("cache-from", "strings", "Image to take cached layers from"),
-    Flag("cache-to", "stringArray", "Where to put the cache", hidden=True),
+    Flag("cache-to", "stringArray", "Accepted as type=inline: images carry it", hidden=True),
     Flag("cgroup-parent", "string", "Parent cgroup of RUN"),
     Flag("compress", "bool", "Compress the context"),
     Flag("cpu-period", "int", "Period of the CFS quota in microseconds"),
     Flag("cpu-quota", "int", "CFS quota in microseconds"),
     Flag("cpu-shares,c", "int", "Relative weight for the CPU"),
+    Flag("cpus", "decimal", "Number of CPUs that RUN may use"),
     Flag("cpuset-cpus", "string", "CPUs that RUN may use (0-3, 0,1)"),
     Flag("cpuset-mems", "string", "Memory nodes that RUN may use (0-3, 0,1)"),
     Flag("disable-content-trust", "bool", "Accepted; does nothing", True, hidden=True),
-    Flag("explain", "bool", "Say why steps were not cached", hidden=True),
+    Flag("explain", "bool", "Say which changed input made a step run again"),
     Flag("file,f", "string", 'Name of the Dockerfile (by default "PATH/Dockerfile")'),
     Flag("force-rm", "bool", "Always remove intermediate containers"),
     Flag("iidfile", "string", "Write the image's ID to this file"),
@@ -206,18 +315,18 @@ BUILD_FLAGS = (
     Flag("memory-swap", "swap", "Limit of memory and swap of RUN, -1 for no limit of swap"),
     Flag("network", "string", "Network of RUN", "default"),
     Flag("no-cache", "bool", "Do not use the cache"),
-    Flag("output,o", "stringArray", "Where to put the result", hidden=True),
+    Flag("output,o", "stringArray", "Where to put the result (type=local|tar|oci,dest=PATH)"),
     Flag("platform", "string", "Platform of the image"),
-    Flag("progress", "string", "Accepted for Docker's sake; does nothing", "auto", hidden=True),
+    Flag("progress", "string", "How to tell it (auto, plain, tty, quiet, rawjson)", "auto"),
     Flag("pull", "bool", "Look for newer base images"),
-    Flag("push", "bool", "Push the result", hidden=True),
+    Flag("push", "bool", "Not supported: push after the build", hidden=True),
     Flag("quiet,q", "bool", "Print nothing but the image's ID"),
     Flag("rm", "bool", "Remove intermediate containers after success", True),
-    Flag("secret", "stringArray", "A secret for RUN", hidden=True),
+    Flag("secret", "stringArray", "A secret for RUN (id=ID,src=PATH|env=NAME)"),
     Flag("security-opt", "strings", "Set a security option"),
     Flag("shm-size", "bytes", "Size of /dev/shm of RUN"),
     Flag("squash", "bool", "Make one layer of the new layers"),
-    Flag("ssh", "stringArray", "An SSH agent for RUN", hidden=True),
+    Flag("ssh", "stringArray", "An SSH agent for RUN (default|ID=SOCKET)"),
     Flag("tag,t", "list", 'Name, and tag, as "name:tag"'),
     Flag("target", "string", "Stage to stop at"),
     Flag("ulimit", "ulimit", "Set a resource limit of RUN", check=check_ulimit),

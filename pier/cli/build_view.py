@@ -1,0 +1,171 @@
+"""A build on a terminal: steps that are done scroll away, those under way stay at the bottom.
+
+Each shows how long it takes and the last line it printed; of a step that fails, what it printed is
+shown at the end. Stages that build side by side are shown side by side.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+
+from pier.cli.faults import Fault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+    from typing import Any, TextIO
+
+    Message = dict[str, Any]  # a JSON message
+
+_KEPT_LINES = 200
+_REDRAW_S = 0.2
+_CLEAR = "\x1b[2K"
+
+
+class _Step:
+    """One step under way."""
+
+    __slots__ = ("began_s", "cached", "lines", "text", "total")
+
+    def __init__(self, text: str, total: int) -> None:
+        self.text = text
+        self.total = total
+        self.began_s = time.monotonic()
+        self.cached = False
+        self.lines: list[str] = []
+
+    def hear(self, text: str) -> None:
+        """Take output in: only whole lines count, and what a carriage return leaves."""
+        if self.lines and not self.lines[-1].endswith("\n"):
+            text = self.lines.pop() + text
+        self.lines += text.splitlines(keepends=True)
+        del self.lines[:-_KEPT_LINES]
+
+    @property
+    def last_line(self) -> str:
+        shown = [line.strip() for line in self.lines[-3:] if line.strip()]
+        return shown[-1] if shown else ""
+
+
+class View:
+    """Draws on `stream` for as long as the block lasts."""
+
+    def __init__(self, stream: TextIO, width: int, *, explain: bool) -> None:
+        self._stream = stream
+        self._width = max(width, 20)
+        self._explain = explain
+        self._steps: dict[int, _Step] = {}
+        self._drawn = 0
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._clock = threading.Thread(target=self._tick, daemon=True)
+
+    def __enter__(self) -> View:
+        self._clock.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._over.set()
+        self._clock.join()
+        with self._lock:
+            self._erase()
+            if kind is not None:
+                self._show_failed()
+            self._stream.flush()
+
+    def _tick(self) -> None:
+        while not self._over.wait(_REDRAW_S):
+            with self._lock:
+                self._redraw()
+
+    def take(self, event: Message) -> None:
+        with self._lock:
+            self._take(event)
+            self._redraw()
+
+    def _take(self, event: Message) -> None:
+        number, step = event.get("Step", 0), self._steps.get(event.get("Step", 0))
+        match event["Kind"]:
+            case "StepStarted":
+                self._steps[number] = _Step(event["Text"], event["Total"])
+            case "StepOutput" if step:
+                step.hear(event["Text"])
+            case "StepCached" if step:
+                step.cached = True
+            case "StepRuns" if self._explain:
+                self._print(f"[{number}] not cached: {event['Reason']}")
+            case "StepDone" if step:
+                self._print(self._done(number, self._steps.pop(number)))
+            case _ if event.get("Text"):
+                self._print(event["Text"].rstrip("\n"))
+
+    def _done(self, number: int, step: _Step) -> str:
+        took = "CACHED" if step.cached else f"{time.monotonic() - step.began_s:.1f}s"
+        return self._fitted(f"[{number}/{step.total}] {step.text}", took)
+
+    def _fitted(self, text: str, right: str) -> str:
+        text = " ".join(text.split())
+        room = self._width - len(right) - 2
+        if len(text) > room:
+            text = text[: room - 1] + "…"
+        return f"{text:<{room}} {right}"
+
+    def _print(self, text: str) -> None:
+        """Above what is drawn, for good."""
+        self._erase()
+        self._stream.write(text + "\n")
+
+    def _erase(self) -> None:
+        self._stream.write(f"\x1b[1A\r{_CLEAR}" * self._drawn)
+        self._drawn = 0
+
+    def _redraw(self) -> None:
+        self._erase()
+        for number, step in sorted(self._steps.items()):
+            took = f"{time.monotonic() - step.began_s:.1f}s"
+            lines = [self._fitted(f"=> [{number}/{step.total}] {step.text}", took)]
+            if step.last_line:
+                lines.append(self._fitted(f"   | {_printable(step.last_line)}", ""))
+            for line in lines:
+                self._stream.write(line + "\n")
+            self._drawn += len(lines)
+        self._stream.flush()
+
+    def _show_failed(self) -> None:
+        """What was under way when it ended: the step that failed, and those it took along."""
+        for number, step in sorted(self._steps.items()):
+            self._stream.write(f"[{number}/{step.total}] {step.text}\n")
+            for line in step.lines:
+                self._stream.write(f"   | {line.rstrip()}\n")
+
+
+def _printable(text: str) -> str:
+    """Without what would move the cursor."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def show_live(
+    messages: Iterable[Message], on_aux: Callable[[Message], None], *, explain: bool
+) -> None:
+    """Draw the build on stdout's terminal; raise Fault at an error message."""
+    from pier.cli.usage import columns
+
+    with View(sys.stdout, columns(), explain=explain) as view:
+        for message in messages:
+            aux = message.get("aux") or {}
+            if "Event" in aux:
+                view.take(aux["Event"])
+            elif aux:
+                on_aux(message)
+            detail = message.get("errorDetail")
+            if detail or message.get("error"):
+                code = (detail or {}).get("code") or 1
+                raise Fault(str((detail or {}).get("message") or message["error"]), code)
