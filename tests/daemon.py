@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -92,6 +92,14 @@ class Daemon:
     def restart(self) -> None:
         self.stop()
         self.start()
+
+    @contextlib.contextmanager
+    def adopted(self) -> Iterator["Daemon"]:
+        """For a process the test started itself: removed like one of ours."""
+        try:
+            yield self
+        finally:
+            self.__exit__(None, None, None)
 
     def __enter__(self) -> "Daemon":
         self.root.mkdir(parents=True, exist_ok=True)
