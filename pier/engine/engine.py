@@ -45,6 +45,7 @@ from pier.images.offline import OfflinePuller
 from pier.images.pull import Puller
 from pier.images.push import Pusher
 from pier.images.store import Images
+from pier.linux import cgroup
 from pier.networks.model import DEFAULT_ADDRESS_POOLS, AddressPool, NetworkSettings
 from pier.networks.networks import Networks
 from pier.registry.client import RegistryClient
@@ -59,6 +60,8 @@ from pier.store.database import Database
 from pier.store.leases import Leases
 from pier.store.snapshots import Snapshotter
 from pier.volumes import Volumes
+
+CGROUP_PARENT = "/pier"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -141,6 +144,7 @@ async def _build(settings: Settings, stack: AsyncExitStack) -> Engine:
         default=settings.default_runtime,
     )
     await runtimes.probe()
+    stack.callback(cgroup.remove_empty, settings.cgroup_parent or CGROUP_PARENT)
     tasks = Tasks(await stack.enter_async_context(asyncio.TaskGroup()))
     stack.callback(tasks.cancel)
     parts = Parts(
@@ -273,7 +277,7 @@ def defaults(settings: Settings, runtimes: Runtimes, facts: HostFacts) -> Defaul
         shm_bytes=settings.default_shm_bytes,
         stop_timeout_s=settings.default_stop_timeout,
         runtime=settings.default_runtime or runtimes.default,
-        cgroup_parent=settings.cgroup_parent or "/pier",
+        cgroup_parent=settings.cgroup_parent or CGROUP_PARENT,
         cgroupns_mode=settings.default_cgroupns_mode
         or ("private" if facts.cgroup_version == 2 else "host"),
         ipc_mode=settings.default_ipc_mode,

@@ -100,7 +100,7 @@ def parse_number(text: str) -> int | None:
 def read(group_path: str, name: str) -> str:
     """A control file's text; "" if the kernel or the group does not have it."""
     try:
-        with open(f"{group_path}/{name}", encoding="ascii", errors="replace") as file:
+        with open(f"{group_path}/{name}", encoding="utf-8", errors="replace") as file:
             return file.read()
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP, errno.ENOTDIR):
@@ -184,7 +184,16 @@ def remove_stray(group: str, root: str = "/sys/fs/cgroup") -> None:
     directory = f"{root}/{group.strip('/')}"
     with contextlib.suppress(OSError):
         os.unlink(f"{directory}/cgroup.procs")  # noqa: PTH108 - no pathlib in monitors
+    with contextlib.suppress(OSError):
         os.rmdir(directory)  # noqa: PTH106
+
+
+def remove_empty(group: str) -> None:
+    """Remove a group that nothing is in any more: the parent of containers' groups."""
+    for directory in layout().directories(group):
+        with contextlib.suppress(OSError):
+            os.rmdir(directory)  # noqa: PTH106
+    remove_stray(group)
 
 
 def _remove_tree(path: str) -> OSError | None:

@@ -24,7 +24,6 @@ from pier.runtime.spawners import Spawner
 
 PREFERENCE = ("crun", "runc")
 _ALIASES = ("io.containerd.runc.v2", "io.containerd.runtime.v1.linux")
-_GROUP = "/pier-probe"
 _PROBE_S = 20.0
 _COMMAND_S = 30.0
 _BIND = ["bind", "ro"]
@@ -61,6 +60,7 @@ class Runtimes:
         extra: Mapping[str, Candidate] | None = None,
         default: str = "",
     ) -> None:
+        self._group = f"/pier-probe-{os.getpid()}"  # daemons may start side by side
         self._spawner = spawner
         self._exec_root = exec_root
         self._candidates = {**{name: Candidate(name) for name in PREFERENCE}, **(extra or {})}
@@ -76,7 +76,8 @@ class Runtimes:
             for name, candidate in self._candidates.items():
                 group.create_task(self._probe_one(name, candidate, known))
         _write_cache(self._cache, self._working)
-        await asyncio.to_thread(cgroup.remove, _GROUP)
+        await asyncio.to_thread(cgroup.remove, self._group)
+        cgroup.remove_stray(self._group)
         if not self._working:
             raise NoRuntime(self.reasons)
 
@@ -164,9 +165,10 @@ class Runtimes:
     async def _run_true(self, info: RuntimeInfo) -> None:
         bundle = self._exec_root / "probe" / f"{info.name}-{int(info.hide_v2)}"
         container_id = f"pier-probe-{info.name}"
-        await asyncio.to_thread(write_bundle, bundle, _probe_config(f"{_GROUP}/{info.name}"))
+        group = f"{self._group}/{info.name}"
+        await asyncio.to_thread(write_bundle, bundle, _probe_config(group))
         # A clone of the host's root: pivot_root(2) refuses the root itself.
-        order = MonitorOrder(container_id, bundle, info, Overlay(("/",)))
+        order = MonitorOrder(container_id, bundle, info, Overlay(("/",)), cgroup=group)
         monitor = await self._spawner.launch(order)
         try:
             await monitor.start()

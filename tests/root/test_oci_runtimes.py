@@ -52,7 +52,7 @@ async def test_probing_finds_what_works_and_says_why_the_rest_does_not(bench: Be
     assert set(runtimes.reasons) == {"broken", "missing"}
     with pytest.raises(UnknownRuntime, match="unknown or invalid runtime name: broken"):
         runtimes.get("broken")
-    assert cgroup.layout().directories("/pier-probe") == []
+    assert cgroup.layout().directories(f"/pier-probe-{os.getpid()}") == []
     cached = Runtimes(bench.spawner, bench.root)
     await cached.probe()
     assert cached.get("crun") == runtimes.get("crun")
