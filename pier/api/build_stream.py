@@ -8,7 +8,8 @@
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -26,10 +27,12 @@ from pier.build.progress import (
     StepStarted,
     classic_text,
 )
-from pier.build.request import BuildRequest, StepFailed
-from pier.images.transfer import Step, reported
+from pier.build.request import BuildRequest, BuildResult, StepFailed
+from pier.errors import PierError
+from pier.images.transfer import Report, Step, reported
 
 _CHUNK = 256 * 1024
+_LOG_LINES = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +45,21 @@ class Manner:
     events: bool = False
 
 
+class _Log:
+    """What a quiet build has said, for when it fails: then Docker's clients show it."""
+
+    def __init__(self) -> None:
+        self._texts: deque[str] = deque(maxlen=_LOG_LINES)
+
+    def add(self, event: BuildEvent) -> None:
+        if text := classic_text(event):
+            self._texts.append(text)
+
+    def report(self, report: Report) -> None:
+        for text in self._texts:
+            report(Step(stream=text))
+
+
 async def build_stream(
     builder: Builder, request: BuildRequest, context: AsyncIterator[bytes], manner: Manner
 ) -> AsyncIterator[Step | bytes]:
@@ -49,28 +67,47 @@ async def build_stream(
     with ExitStack() as opened:
         files: list[BinaryIO] = []
 
-        async def work(report: Callable[[Step], None]) -> None:
-            def tell(event: BuildEvent) -> None:
-                for step in _steps(event, manner):
-                    report(step)
-
-            try:
-                in_order = {"in_order": False} if manner.events else {}
-                result = await builder.build(request, context, tell, **in_order)
-            except StepFailed as error:
-                if manner.lines:
-                    report(Step(aux={"Failed": {"Line": error.line}}))
-                report(Step(error=str(error), error_code=error.code))
-                return
+        async def work(report: Report) -> None:
+            result = await _told(builder, request, context, manner, report)
             files.extend(opened.enter_context(file) for file in result.files)
-            if manner.quiet and result.image:
-                report(Step(stream=f"{result.image}\n"))
 
         async with aclosing(reported(work)) as steps:  # type: ignore[type-var]  # it is a generator
             async for step in steps:
                 yield step
         async for part in _outputs(files):
             yield part
+
+
+async def _told(
+    builder: Builder,
+    request: BuildRequest,
+    context: AsyncIterator[bytes],
+    manner: Manner,
+    report: Report,
+) -> BuildResult:
+    """Build, and report it; a RUN that failed is reported, other errors are raised."""
+    log = _Log()
+
+    def tell(event: BuildEvent) -> None:
+        if manner.quiet:
+            log.add(event)
+        for step in _steps(event, manner):
+            report(step)
+
+    try:
+        in_order = {"in_order": False} if manner.events else {}
+        result = await builder.build(request, context, tell, **in_order)
+    except PierError as error:
+        log.report(report)
+        if not isinstance(error, StepFailed):
+            raise
+        if manner.lines:
+            report(Step(aux={"Failed": {"Line": error.line}}))
+        report(Step(error=str(error), error_code=error.code))
+        return BuildResult("")
+    if manner.quiet and result.image:
+        report(Step(stream=f"{result.image}\n"))
+    return result
 
 
 async def _outputs(files: Sequence[BinaryIO]) -> AsyncIterator[Step | bytes]:

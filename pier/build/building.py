@@ -110,10 +110,10 @@ class Build:
 
     async def plan_from(self, stream: AsyncIterator[bytes]) -> Plan:
         """Take in the context, read the Dockerfile, decide what to build."""
-        context = await self._receive(stream)
-        self._context = context
         host = self._images.host
         platform = parse_platform(self._request.platform, host) if self._request.platform else host
+        context = await self._receive(stream)
+        self._context = context
         self._inputs = PlanInputs(
             target=self._request.target,
             build_arguments=self._request.arguments,

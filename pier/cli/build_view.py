@@ -112,7 +112,7 @@ class View:
         return self._fitted(f"[{number}/{step.total}] {step.text}", took)
 
     def _fitted(self, text: str, right: str) -> str:
-        text = " ".join(text.split())
+        text = _printable(text)
         room = self._width - len(right) - 2
         if len(text) > room:
             text = text[: room - 1] + "…"
@@ -133,7 +133,7 @@ class View:
             took = f"{time.monotonic() - step.began_s:.1f}s"
             lines = [self._fitted(f"=> [{number}/{step.total}] {step.text}", took)]
             if step.last_line:
-                lines.append(self._fitted(f"   | {_printable(step.last_line)}", ""))
+                lines.append(self._fitted(f"   | {step.last_line}", ""))
             for line in lines:
                 self._stream.write(line + "\n")
             self._drawn += len(lines)
