@@ -7,6 +7,7 @@ Also loaded by the monitors: imports next to nothing.
 
 import contextlib
 import errno
+import functools
 import os
 import signal
 import time
@@ -35,8 +36,9 @@ class CgroupLayout(NamedTuple):
         return sorted(path for path in paths if os.path.isdir(path))  # noqa: PTH112
 
 
+@functools.cache
 def layout() -> CgroupLayout:
-    """As mounted now."""
+    """As mounted when first asked: hosts mount their hierarchies once, at boot."""
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         mountinfo = file.read()
     unified = _v2_mount(mountinfo)

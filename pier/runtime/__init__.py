@@ -6,12 +6,14 @@
 The *spawner* is one small Python process the daemon keeps; it forks a *monitor* for each
 container and each exec. The monitor is the parent of the container's process (a subreaper). It
 holds stdio, log and exit code, serves clients by their own sockets, and needs neither the daemon
-nor the spawner to be alive. It lives in a mount namespace of its own, so the host sees no overlay.
+nor the spawner to be alive. The overlay is mounted in a namespace of the container's own, which
+the monitor keeps: the host does not see it.
 
 Both sides:      orders (what is asked and answered), protocol (messages on a socket)
 The daemon's:    monitors (Spawner, Monitor, adopt, read_exit), oci_runtime (which runtimes work
                  here; delete, pause, update), bundle (config.json on disk)
-The monitor's:   spawner, monitor (a process's life), loop (epoll), mounts (the private
+The monitor's:   spawner with rehearsal and pools (shared memory, docs/adr/0501), monitor (a
+                 process's life), loop (epoll), prepared (the runtime, waiting), mounts (its
                  namespace), stdio (pipes, console), clients (attached ones), detach (the key
                  sequence), log_format and log_file, launcher (an OCI runtime's command line),
                  failures (its error texts in Docker's words), oom

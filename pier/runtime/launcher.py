@@ -1,32 +1,25 @@
 """Starts a process through an OCI runtime's command line (OCI runtime spec; crun(1), runc(8)).
 
-The seam for a runtime of our own: another class with begin, finish and clean_up serves the
-monitor as well. Runtimes fork the process and end; the monitor, a subreaper, becomes its parent.
+The seam for a runtime of our own: another class with prepare, begin, finish, clean_up and
+release serves the monitor as well. Runtimes fork the process and end; the monitor, a subreaper,
+becomes its parent.
 """
 
 import contextlib
 import json
 import os
-import shutil
 import signal
+from collections.abc import Iterator
 
+from pier.runtime import mounts
 from pier.runtime.failures import in_dockers_words, last_error
 from pier.runtime.orders import ExecOrder, MonitorOrder
-from pier.runtime.stdio import ChildFds, Directory
+from pier.runtime.prepared import DEFAULT_SIGNALS, Prepared, environment, prepare, run_in
+from pier.runtime.stdio import ChildFds, Directory, remove_tree
 
 PROCESS_NAME = "process.json"
 _LOG = "runtime.log"
 _PID = "pid"
-# Python ignores some signals and the monitor others: the container must find all as they were.
-_DEFAULT_SIGNALS = (
-    signal.SIGPIPE,
-    signal.SIGXFSZ,
-    signal.SIGHUP,
-    signal.SIGINT,
-    signal.SIGQUIT,
-    signal.SIGTERM,
-    signal.SIGCHLD,
-)
 
 
 class LaunchFailed(Exception):
@@ -34,35 +27,58 @@ class LaunchFailed(Exception):
 
 
 class OciLauncher:
-    """forget_old → begin → (the runtime ends) → finish → … the process ends … → clean_up."""
+    """prepare → begin → (the runtime ends) → finish → … the process ends … → clean_up → release.
+
+    The mount namespace with the overlay is the prepared runtime's; here it is but a descriptor.
+    """
 
     def __init__(self, order: MonitorOrder | ExecOrder, directory: Directory) -> None:
         self._order = order
         self._directory = directory
+        self._prepared: Prepared | None = None
+        self._begun = False
 
-    def forget_old(self) -> None:
-        """A container whose monitor was killed left the runtime's record, maybe processes.
+    def prepare(self, stdio: ChildFds, console: str) -> None:
+        """Everything up to the runtime's exec: old records forgotten, the overlay mounted.
 
-        Before the overlay is mounted: they may still use the same upper directory.
+        console: the socket that wants the terminal, or "". Raises NotPrepared.
         """
-        if isinstance(self._order, ExecOrder):
-            return
-        if self._known():
-            os.waitpid(self._spawn_delete(), 0)
-        if self._known():
-            shutil.rmtree(f"{self._order.runtime.root}/{self._order.container_id}")
-
-    def begin(self, stdio: ChildFds, console: str) -> int:
-        """Start the runtime; its pid. console: the socket that wants the terminal, or ""."""
-        runtime = self._order.runtime
-        os.makedirs(runtime.root, exist_ok=True)  # noqa: PTH103 - no pathlib in monitors
-        self._directory.remove(_LOG)
-        self._directory.remove(_PID)
         argv = [*self._command(), *self._arguments()]
         if console:
             argv += ["--console-socket", console]
         argv.append(self._order.container_id)
-        return spawn(argv, stdio)
+        self._prepared = prepare(argv, stdio, self._before)
+
+    def _before(self) -> None:
+        """In the child."""
+        order = self._order
+        signal.set_wakeup_fd(-1)
+        overlay = None
+        if isinstance(order, MonitorOrder):
+            self._forget_old()
+            overlay = order.overlay
+        os.makedirs(order.runtime.root, exist_ok=True)  # noqa: PTH103 - no pathlib in monitors
+        self._directory.remove(_LOG)
+        self._directory.remove(_PID)
+        mounts.enter_namespace(self._directory.path, overlay, hide_v2=order.runtime.hide_v2)
+
+    def _forget_old(self) -> None:
+        """A container whose monitor was killed left the runtime's record, maybe processes.
+
+        Before the overlay is mounted: they may still use the same upper directory.
+        """
+        if self._known():
+            with _null() as null:
+                os.waitpid(spawn(self._delete_command(), ChildFds(null, null, null)), 0)
+        if self._known():
+            remove_tree(f"{self._order.runtime.root}/{self._order.container_id}")
+
+    def begin(self) -> int:
+        """Start the runtime; its pid."""
+        assert self._prepared is not None
+        self._begun = True
+        self._prepared.go()
+        return self._prepared.pid
 
     def finish(self, status: int) -> int:
         """The runtime has ended: the pid of the process it started."""
@@ -74,9 +90,22 @@ class OciLauncher:
 
     def clean_up(self) -> int:
         """Have the runtime forget the container and remove its cgroup; a pid, 0: nothing to do."""
+        if self._prepared is None or not self._begun:
+            return 0
         if isinstance(self._order, ExecOrder) or not self._known():
             return 0
-        return self._spawn_delete()
+        with _null() as null:
+            stdio = ChildFds(null, null, null)
+            return run_in(self._prepared.namespace_fd, self._delete_command(), stdio)
+
+    def release(self) -> None:
+        """Let the mount namespace go, and the overlay with it."""
+        if self._prepared is None:
+            return
+        if not self._begun:
+            self._prepared.give_up()
+        os.close(self._prepared.namespace_fd)
+        self._prepared = None
 
     def _arguments(self) -> list[str]:
         order, path = self._order, self._directory.path
@@ -101,24 +130,27 @@ class OciLauncher:
     def _known(self) -> bool:
         return os.path.isdir(f"{self._order.runtime.root}/{self._order.container_id}")  # noqa: PTH112
 
-    def _spawn_delete(self) -> int:
-        null = os.open(os.devnull, os.O_RDWR)
-        argv = [*self._command(), "delete", "--force", self._order.container_id]
-        try:
-            return spawn(argv, ChildFds(null, null, null))
-        finally:
-            os.close(null)
+    def _delete_command(self) -> list[str]:
+        return [*self._command(), "delete", "--force", self._order.container_id]
+
+
+@contextlib.contextmanager
+def _null() -> Iterator[int]:
+    null = os.open(os.devnull, os.O_RDWR)
+    try:
+        yield null
+    finally:
+        os.close(null)
 
 
 def spawn(argv: list[str], stdio: ChildFds) -> int:
     """posix_spawn(3): every other descriptor is close-on-exec."""
     actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(stdio)]
-    environment = {"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")}
     return os.posix_spawn(
         argv[0],
         argv,
-        environment,
+        environment(),
         file_actions=actions,
         setsigmask=[],
-        setsigdef=_DEFAULT_SIGNALS,
+        setsigdef=DEFAULT_SIGNALS,
     )

@@ -48,8 +48,10 @@ class JsonLines:
     """The json-file format. attributes: constant for the container."""
 
     def __init__(self, attributes: Mapping[str, str]) -> None:
-        text = json.dumps(dict(attributes), ensure_ascii=False, separators=(",", ":"))
-        self._attributes = b',"attrs":' + text.encode() if attributes else b""
+        self._attributes = b""
+        if attributes:
+            text = json.dumps(dict(attributes), ensure_ascii=False, separators=(",", ":"))
+            self._attributes = b',"attrs":' + text.encode()
         self._tails: dict[str, bytes] = {}
         self._clock = Clock()
 

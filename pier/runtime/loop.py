@@ -3,12 +3,13 @@
 Level triggered; a handler may watch and unwatch anything, itself included.
 """
 
+# What signal wraps, without the enums that cost each monitor 100 kB; typeshed does not know it.
+import _signal  # type: ignore[import-not-found]
 import contextlib
 import errno
 import heapq
 import os
 import select
-import signal
 import time
 from collections.abc import Callable
 from types import FrameType
@@ -85,8 +86,8 @@ class Loop:
 
     def _watch_children(self) -> None:
         reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.signal(signal.SIGCHLD, _ignore)
-        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        _signal.signal(_signal.SIGCHLD, _ignore)
+        _signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
 
         def reap(_events: int) -> None:
             with contextlib.suppress(BlockingIOError):

@@ -11,15 +11,14 @@ is done it hangs up on the daemon and stays only to deliver output to slow clien
 import contextlib
 import json
 import os
-import signal
 import socket
+import sys
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from pier.linux import cgroup, syscalls
-from pier.runtime import mounts, protocol
+from pier.runtime import protocol
 from pier.runtime.clients import Clients
 from pier.runtime.control import Control, Request
 from pier.runtime.launcher import LaunchFailed, OciLauncher
@@ -35,7 +34,6 @@ from pier.runtime.stdio import Console, Directory, make_pipes, null_fds
 DRAIN_S = 2.0
 DELETE_S = 15.0
 _NO_FD = 1 << 20
-_IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
 
 
 def main(fields: Mapping[str, Any], control: socket.socket) -> NoReturn:
@@ -45,12 +43,12 @@ def main(fields: Mapping[str, Any], control: socket.socket) -> NoReturn:
         _become_monitor(control.fileno())
         Monitor(protocol.to_order(fields), control).run()
         os._exit(0)
-    except BaseException:  # the last resort: whatever it is must be found by somebody
-        text = traceback.format_exc()
+    except BaseException as error:  # the last resort: whatever it is must be found by somebody
         with contextlib.suppress(OSError):
-            protocol.send(control, {"event": "failed", "error": text.splitlines()[-1]})
-        with contextlib.suppress(OSError), open(f"{directory}/monitor.err", "a") as file:
-            file.write(text)
+            text = f"{type(error).__name__}: {error}"
+            protocol.send(control, {"event": "failed", "error": text})
+        with contextlib.suppress(OSError), open(f"{directory}/monitor.err", "a") as sys.stderr:
+            sys.excepthook(type(error), error, error.__traceback__)
         os._exit(1)
 
 
@@ -60,8 +58,6 @@ def _become_monitor(keep: int) -> None:
     os.chdir("/")
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
     syscalls.set_process_name("pier-monitor")
-    for number in _IGNORED:
-        signal.signal(number, signal.SIG_IGN)
     null = os.open(os.devnull, os.O_RDWR)
     for fd in range(3):
         os.dup2(null, fd)
@@ -93,9 +89,7 @@ class Monitor:
         self._prepare_stdio()
         log = self._container.log if self._container else None
         self._log = LogFile(log) if log else None
-        overlay = self._container.overlay if self._container else None
-        self._launcher.forget_old()
-        mounts.enter_namespace(self._directory.path, overlay, hide_v2=order.runtime.hide_v2)
+        self._launcher.prepare(self._child, self._console.path if self._console else "")
 
     def run(self) -> None:
         self._control.broadcast(self._greeting())
@@ -187,11 +181,7 @@ class Monitor:
             return
         self._state = "starting"
         self._start_request = request
-        console = self._console.path if self._console else ""
-        try:
-            self._runtime_pid = self._launcher.begin(self._child, console)
-        except OSError as error:
-            self._fail(f"{self._order.runtime.path}: {error.strerror}")
+        self._runtime_pid = self._launcher.begin()
 
     def _on_child(self, pid: int, status: int) -> None:
         """Every orphan of the container comes by; these three matter."""
@@ -312,9 +302,7 @@ class Monitor:
         """Release everything somebody may wait for, then hang up. Once."""
         if self._state == "gone":
             return
-        if self._container and self._container.overlay:
-            with contextlib.suppress(OSError):
-                mounts.leave(self._directory.path)
+        self._launcher.release()
         if self._container:
             cgroup.remove_stray(self._container.cgroup)
         self._state = "gone"

@@ -1,4 +1,4 @@
-"""The monitor's private mount namespace: the overlay is here, the host never sees it.
+"""A container's private mount namespace: the overlay is here, the host never sees it.
 
 mount_namespaces(7). Only what must not leak is made private, so that a bind asked for as rshared
 still carries the container's mounts to the host.
@@ -33,11 +33,6 @@ def enter_namespace(directory: str, overlay: mount.Overlay | None, *, hide_v2: b
         _mount_overlay(overlay, f"{directory}/rootfs")
     if hide_v2:
         _hide_v2(table)
-
-
-def leave(directory: str) -> None:
-    """Unmount the overlay now, while somebody can still wait for it."""
-    syscalls.umount2(f"{directory}/rootfs", syscalls.MNT_DETACH | syscalls.UMOUNT_NOFOLLOW)
 
 
 def parse_mountinfo(text: str) -> list[Mounted]:

@@ -20,10 +20,16 @@ if __name__ == "__main__":
 from pier.linux import syscalls
 from pier.runtime import monitor, mounts, protocol
 from pier.runtime.launcher import spawn
+from pier.runtime.pools import fill_gaps
+from pier.runtime.rehearsal import rehearse
 from pier.runtime.stdio import ChildFds
+
+# Monitors inherit it: setting it there would cost each of them memory.
+_IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
 
 
 def main() -> None:
+    rehearse()
     daemon = socket.socket(fileno=os.dup(0))
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
@@ -34,8 +40,10 @@ def main() -> None:
     syscalls.set_process_name("pier-spawner")
     # Monitors reap themselves: nobody here wants their exit codes.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_IGN)
     gc.collect()
+    fill_gaps()
     gc.freeze()
     _serve(daemon)
 
@@ -61,7 +69,6 @@ def _refuse(message: protocol.Message, error: OSError) -> None:
 
 
 def _child(daemon: socket.socket, message: protocol.Message) -> None:
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     daemon.close()
     connection = socket.socket(fileno=message.fds[0])
     if message.fields["op"] == "launch":
@@ -73,6 +80,7 @@ def _run(message: protocol.Message, reply: socket.socket) -> None:
     """A runtime's command, to its end; its output goes to the descriptors that came along."""
     code, error = 127, ""
     try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()
         if message.fields["hide_v2"]:
             mounts.enter_namespace("/", None, hide_v2=True)

@@ -148,3 +148,11 @@ class Directory:
     def remove(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=self._fd)
+
+
+def remove_tree(path: str) -> None:
+    """shutil.rmtree for directories of our own; that module brings hundreds of kB."""
+    for directory, _, names in os.walk(path, topdown=False):
+        for name in names:
+            os.unlink(f"{directory}/{name}")  # noqa: PTH108 - no pathlib in monitors
+        os.rmdir(directory)  # noqa: PTH106
