@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pier.api.call import Engine
 from pier.api.schema.containers import Defaults, Graph, Port, View
 from pier.api.schema.endpoints import EndpointSettings, from_endpoint
-from pier.api.schema.networks import asked_networks, live_settings
+from pier.api.schema.networks import live_settings
 from pier.containers.model import Container
 from pier.containers.spec import EndpointSpec
 from pier.errors import NotFound
@@ -37,10 +37,9 @@ class Views:
             )
             for endpoint in self._engine.networks.endpoints(container.id)
         }
-        names = asked_networks(container.spec.host.network_mode, asked)
         waiting = {
-            name: self._waiting(name, asked.get(name, EndpointSpec()))
-            for name in names
+            name: self._waiting(name, settings)
+            for name, settings in asked.items()
             if name not in live
         }
         return live | waiting

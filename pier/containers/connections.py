@@ -70,7 +70,7 @@ class Connections:
             raise Forbidden(
                 "container cannot be disconnected from host network or connected to host network"
             )
-        if network == "none" or mode == "none":
+        if network == "none" or "none" in container.spec.endpoints:
             raise Forbidden(
                 "container cannot be connected to multiple networks with one of the networks "
                 "in private (none) mode"
@@ -93,16 +93,10 @@ class Connections:
 
 
 def with_endpoint(spec: ContainerSpec, network: str, asked: EndpointSpec) -> ContainerSpec:
-    """The attachments a container already has are written down with the new one."""
-    before = spec.endpoints or {spec.host.network_mode: EndpointSpec()}
-    return replace(spec, endpoints={**before, network: asked})
+    return replace(spec, endpoints={**spec.endpoints, network: asked})
 
 
 def without_endpoint(spec: ContainerSpec, network: str) -> ContainerSpec:
-    """With no network left the mode becomes "none", so that a restart does not attach again."""
-    before = spec.endpoints or {spec.host.network_mode: EndpointSpec()}
-    left = {name: asked for name, asked in before.items() if name != network}
-    mode = spec.host.network_mode
-    if mode == network:
-        mode = next(iter(left), "none")
-    return replace(spec, endpoints=left, host=replace(spec.host, network_mode=mode))
+    """The mode stays what it was: it names the network that ports are published on."""
+    left = {name: asked for name, asked in spec.endpoints.items() if name != network}
+    return replace(spec, endpoints=left)

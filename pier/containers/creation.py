@@ -9,6 +9,7 @@ import os
 import platform
 import secrets
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from random import Random
 
@@ -21,11 +22,12 @@ from pier.containers.names import made_up_name
 from pier.containers.namespaces import joined_container
 from pier.containers.parts import Defaults, Parts, snapshot_key
 from pier.containers.placement import Placement
+from pier.containers.requests_for_networks import attachments
 from pier.containers.resources import supported, with_defaults
-from pier.containers.spec import ContainerSpec, HostSpec, LogSpec, RestartPolicy
+from pier.containers.spec import ContainerSpec, EndpointSpec, HostSpec, LogSpec, RestartPolicy
 from pier.containers.store import NameInUse, checked_name
 from pier.containers.validate import validate
-from pier.errors import InvalidArgument
+from pier.errors import InvalidArgument, NotFound
 from pier.images.model import Image
 from pier.linux.mount import open_overlay
 from pier.linux.paths import makedirs_in_root
@@ -98,11 +100,22 @@ class Creation:
             ipc_mode=self._full_id(host.ipc_mode),
             pid_mode=self._full_id(host.pid_mode),
         )
+        spec = replace(spec, host=host)
         return replace(
             spec,
+            endpoints=self._named(attachments(spec)),
             hostname=spec.hostname or self._hostname(host, container_id),
-            host=host,
         )
+
+    def _named(self, endpoints: Mapping[str, EndpointSpec]) -> dict[str, EndpointSpec]:
+        """By the networks' names, where they were asked for by ID."""
+        named = {}
+        for name, asked in endpoints.items():
+            try:
+                named[self._parts.networks.get(name).name] = asked
+            except NotFound:
+                named[name] = asked  # refused at the start, as Docker does
+        return named
 
     def _full_id(self, mode: str) -> str:
         """`container:<name>` is kept as `container:<id>`: names change."""

@@ -1,7 +1,8 @@
 """What a container asks of the networks, from its spec. Pure."""
 
 from pier.containers.model import Container
-from pier.containers.spec import ContainerSpec
+from pier.containers.namespaces import joined_container
+from pier.containers.spec import ContainerSpec, EndpointSpec
 from pier.networks.model import EndpointRequest, PortRequest, SandboxRequest
 
 
@@ -24,12 +25,22 @@ def sandbox_request(container: Container) -> SandboxRequest:
     )
 
 
-def endpoint_requests(spec: ContainerSpec) -> dict[str, EndpointRequest]:
-    """By network name. The network of the mode comes first, whether it has settings or not."""
+def attachments(spec: ContainerSpec) -> dict[str, EndpointSpec]:
+    """The networks a new container is attached to: that of its mode, then what else was asked."""
     mode = "none" if spec.network_disabled else spec.host.network_mode
+    if joined_container(mode):
+        return {}
     if mode in ("none", "host"):
-        return {mode: EndpointRequest()}
-    names = dict.fromkeys((mode, *spec.endpoints)) if not spec.endpoints else spec.endpoints
+        return {mode: EndpointSpec()}
+    return (
+        dict(spec.endpoints)
+        if mode in spec.endpoints
+        else {mode: EndpointSpec()} | dict(spec.endpoints)
+    )
+
+
+def endpoint_requests(spec: ContainerSpec) -> dict[str, EndpointRequest]:
+    """By network name. Empty for a container that was disconnected from all."""
     return {
         name: EndpointRequest(
             ipv4=asked.ipv4,
@@ -40,9 +51,7 @@ def endpoint_requests(spec: ContainerSpec) -> dict[str, EndpointRequest]:
             gateway_priority=asked.gateway_priority,
             driver_options=asked.driver_options,
         )
-        if (asked := spec.endpoints.get(name))
-        else EndpointRequest()
-        for name in names
+        for name, asked in spec.endpoints.items()
     }
 
 

@@ -31,6 +31,9 @@ def test_binds_and_tmpfs(daemon: Daemon, tmp_path: Path) -> None:
     assert daemon.docker("run", "--rm", "-v", f"{tmp_path}:/h:ro", "busybox", "cat", "/h/f") == (
         "from the host\n"
     )
+    assert daemon.docker(
+        "run", "--rm", "-v", f"{tmp_path}/f:/new:ro", "busybox", "cat", "/new"
+    ) == ("from the host\n")
     daemon.docker("run", "--rm", "-v", f"{tmp_path}:/h:ro", "busybox", "touch", "/h/x", status=1)
     daemon.docker("run", "--rm", "-v", f"{tmp_path}/made:/h", "busybox", "touch", "/h/x")
     assert (tmp_path / "made" / "x").exists()

@@ -57,14 +57,16 @@ def containers(now_ns: int) -> list[Container]:
     )
     return [
         Container(id=NEW, name="new", image_id=IMAGE,
-                  spec=ContainerSpec(image="busybox:1", cmd=("true",)),
+                  spec=ContainerSpec(image="busybox:1", cmd=("true",),
+                                     endpoints={"bridge": EndpointSpec()}),
                   created_ns=now_ns),
         Container(id=WEB, name="web", image_id=IMAGE, state=State.RUNNING, spec=run,
                   status=Status(pid=42, started_ns=now_ns - 3 * HOUR_NS,
                                 health=Health(status="healthy")),
                   mounts=(mount,), created_ns=now_ns - 4 * HOUR_NS),
         Container(id=JOB, name="job", image_id=IMAGE, state=State.EXITED,
-                  spec=replace(run, host=HostSpec(network_mode="none")),
+                  spec=replace(run, host=HostSpec(network_mode="none"),
+                               endpoints={"none": EndpointSpec()}),
                   status=Status(exit_code=3, started_ns=now_ns - 6 * HOUR_NS,
                                 finished_ns=now_ns - 5 * HOUR_NS),
                   created_ns=now_ns - 7 * HOUR_NS),

@@ -1,6 +1,6 @@
 """Networks both ways, and endpoints as they are. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import msgspec
 from msgspec import UNSET, UnsetType, field
@@ -192,11 +192,3 @@ def live_settings(spec: EndpointSpec, endpoint: Endpoint) -> EndpointSettings:
     settings.mac_address = endpoint.mac
     settings.dns_names = list(endpoint.dns_names) or None
     return settings
-
-
-def asked_networks(mode: str, endpoints: Mapping[str, EndpointSpec]) -> Sequence[str]:
-    """The networks a container that does not run will be on."""
-    if mode.startswith("container:"):
-        return ()
-    primary = "bridge" if mode == "default" else mode
-    return tuple(dict.fromkeys((primary, *endpoints)))
