@@ -68,14 +68,16 @@ def _legacy(parts: Mapping[str, Part]) -> Mapping[str, object]:
 async def _images(call: Call) -> Part:
     """Layers that several images share are counted once."""
     images: Sequence[Image] = await settled(call.engine.images.list_())
-    used = [container.image_id for container in call.engine.containers.list_()]
+    used = Counter(
+        image_id for container in call.engine.containers.list_() for image_id in container.images
+    )
     layers = {image.id: _layers(call, image) for image in images}
     sharing = Counter(chain for sizes_ in layers.values() for chain in sizes_)
     items = [
         image_json(
             image,
             call.version,
-            containers=used.count(image.id),
+            containers=used[image.id],
             shared_size=sum(size for chain, size in layers[image.id].items() if sharing[chain] > 1),
         )
         for image in images

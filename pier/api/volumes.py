@@ -20,6 +20,6 @@ def used_volumes(engine: Engine) -> dict[str, int]:
     """How many containers use each volume."""
     used: dict[str, int] = {}
     for container in engine.containers.list_():
-        for name in {mount.name for mount in container.mounts if mount.name}:
+        for name in {mount.name for mount in container.mounts if mount.kind == "volume"}:
             used[name] = used.get(name, 0) + 1
     return used

@@ -30,7 +30,7 @@ from pier.containers.users import resolve_user
 from pier.containers.view import View, in_view, open_root_alone
 from pier.errors import Conflict, Failed
 from pier.images.feed import work_on
-from pier.linux.mount import Overlay, open_overlay
+from pier.linux.mount import open_overlay
 
 _ETC = ("hosts", "hostname", "resolv.conf")
 
@@ -185,7 +185,7 @@ class Files:
         return View(
             overlay=self._parts.overlay(container),
             scratch=self._parts.mounts(container.id),
-            image_overlay=self._image_overlay,
+            image_overlay=self._parts.image_overlays(container).__getitem__,
         )
 
     @contextlib.asynccontextmanager
@@ -223,11 +223,6 @@ class Files:
             source = self._parts.directory(container.id) / name
             if source.exists() and f"/etc/{name}" not in taken:
                 yield MountPoint(kind="bind", destination=f"/etc/{name}", source=str(source))
-
-    def _image_overlay(self, reference: str) -> Overlay:
-        image = self._parts.images.get(reference)
-        layers = self._parts.snapshotter.chain(image.chain_id)
-        return Overlay(tuple(str(path) for path in layers))
 
 
 def ignored_paths(container: Container) -> frozenset[bytes]:

@@ -16,8 +16,8 @@ SHORT_ID = 12
 class MountPoint:
     """A mount as decided at create; shown by inspect, carried out at every start.
 
-    source is a host path (bind), a volume's `_data` directory (volume), "" (tmpfs) or an image
-    reference (image). name and driver are a volume's.
+    source is a host path (bind), a volume's `_data` directory (volume), "" (tmpfs) or an image's
+    ID (image). name is a volume's, or an image's as it was asked for; driver is a volume's.
     """
 
     kind: str
@@ -92,6 +92,13 @@ class Container:
     @property
     def short_id(self) -> str:
         return self.id[:SHORT_ID]
+
+    @property
+    def images(self) -> frozenset[str]:
+        """IDs of the images it needs: its own, and those it mounts."""
+        return frozenset(
+            (self.image_id, *(point.source for point in self.mounts if point.kind == "image"))
+        )
 
     @property
     def path_and_args(self) -> tuple[str, ...]:

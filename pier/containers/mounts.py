@@ -67,7 +67,7 @@ def prepare(
     """Make every source exist. Blocks. What was done is undone by `release`, twice if need be.
 
     The sources of volumes are their mounted directories. image_overlay: the layers of an image
-    by the reference in `source`. Raises BindSourceMissing, BindSourceNotMade, NotPropagated,
+    by the ID in `source`. Raises BindSourceMissing, BindSourceNotMade, NotPropagated,
     SubpathNotFound.
     """
     for number, point in enumerate(points):
@@ -220,7 +220,8 @@ def _mount_subpath(root_fd: int, point: MountPoint, target: Path) -> None:
     try:
         fd = open_in_root(root_fd, point.subpath, os.O_PATH, resolve=_BELOW)
     except OSError as error:
-        raise SubpathNotFound(point.source, point.subpath, _reason(error)) from error
+        source = point.name if point.kind == "image" else point.source
+        raise SubpathNotFound(source, point.subpath, _reason(error)) from error
     try:
         _make_target(target, directory=stat.S_ISDIR(os.fstat(fd).st_mode))
         tree = open_clone(fd)

@@ -88,6 +88,18 @@ class Parts:
         layers = self.snapshotter.overlay(snapshot_key(container.id), volatile=volatile)
         return layers._replace(lower=(*layers.lower, str(self.stubs)))
 
+    def image_overlays(self, container: Container) -> Mapping[str, Overlay]:
+        """The images it mounts, by their IDs.
+
+        Raises NoSuchImage. On the event loop, where the database is.
+        """
+        found = {}
+        for point in container.mounts:
+            if point.kind == "image":
+                chain = self.snapshotter.chain(self.images.get(point.source).chain_id)
+                found[point.source] = Overlay(tuple(str(path) for path in chain))
+        return found
+
     def runtime_of(self, container: Container) -> RuntimeInfo:
         return self.runtimes.get(container.spec.host.runtime or self.defaults.runtime)
 

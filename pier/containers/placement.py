@@ -11,8 +11,14 @@ from pier.containers.binds import mount_points, volumes_from_names
 from pier.containers.model import Container, MountPoint
 from pier.containers.parts import Parts
 from pier.containers.spec import ContainerSpec
-from pier.errors import NotSupported, PierError
-from pier.linux.mount import Overlay
+from pier.errors import InvalidArgument, PierError
+
+
+class EmptyImage(InvalidArgument):
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f'invalid mount config for type "image": image {name} has no layers to mount'
+        )
 
 
 class Placement:
@@ -22,8 +28,8 @@ class Placement:
     async def decide(self, spec: ContainerSpec) -> tuple[MountPoint, ...]:
         """The mount points of a new container; its volumes exist afterwards.
 
-        Raises InvalidArgument for what cannot be mounted, NotFound for a container of
-        `volumes_from` that is not there.
+        Raises InvalidArgument for what cannot be mounted, NotFound for an image that is not here
+        or a container of `volumes_from` that is not there.
         """
         others = {
             name: self._parts.store.get(name) for name in volumes_from_names(spec.host.volumes_from)
@@ -36,7 +42,8 @@ class Placement:
         try:
             for point in points:
                 if point.kind == "image":
-                    raise NotSupported("image mounts are not supported by Pier yet")
+                    placed.append(self._with_image(point))
+                    continue
                 asked = requests.get(point.destination)
                 labels = dict(asked.volume_labels) if asked else {}
                 options = dict(asked.volume_options) if asked else {}
@@ -45,6 +52,13 @@ class Placement:
             await self._remove_new(placed)
             raise
         return tuple(placed)
+
+    def _with_image(self, point: MountPoint) -> MountPoint:
+        """Whatever its name comes to mean, the container keeps this image."""
+        image = self._parts.images.get(point.source)
+        if not image.chain_id:
+            raise EmptyImage(point.source)
+        return replace(point, source=image.id, name=point.name or point.source)
 
     def _with_volume(
         self, point: MountPoint, labels: dict[str, str], options: dict[str, str]
@@ -85,7 +99,8 @@ class Placement:
                     **{"read/write": str(point.writable).lower()},
                 )
         directory = self._parts.mounts(container.id)
-        await asyncio.to_thread(mounts.prepare, container.mounts, directory, self._image_overlay)
+        overlay_of = self._parts.image_overlays(container).__getitem__
+        await asyncio.to_thread(mounts.prepare, container.mounts, directory, overlay_of)
 
     async def hold_volumes(self, container: Container) -> None:
         """Count a container that runs among its volumes' users; also after a daemon restart."""
@@ -109,7 +124,12 @@ class Placement:
 
     def with_sources(self, container: Container) -> tuple[MountPoint, ...]:
         """The mount points with the host paths the runtime binds."""
-        return mounts.with_sources(container.mounts, self._parts.mounts(container.id))
+        points = mounts.with_sources(container.mounts, self._parts.mounts(container.id))
+        return tuple(_as_it_is(point) for point in points)
 
-    def _image_overlay(self, reference: str) -> Overlay:
-        raise NotSupported(f"image mounts are not supported by Pier yet: {reference}")
+
+def _as_it_is(point: MountPoint) -> MountPoint:
+    """Nothing is mounted below a file; crun 1.8 fails to make one read-only recursively."""
+    if point.kind == "tmpfs" or Path(point.source).is_dir():
+        return point
+    return replace(point, readonly_non_recursive=True)

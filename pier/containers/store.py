@@ -71,10 +71,13 @@ class ContainerStore:
             (container.id, container.name, container.image_id, *self._changing(container),
              container.created_ns),
         )  # fmt: skip
-        named = {mount.name for mount in container.mounts if mount.name}
-        for volume in sorted(named):
+        for volume in sorted({point.name for point in container.mounts if point.kind == "volume"}):
             self._database.execute(
                 "INSERT INTO container_volumes VALUES (?, ?)", (container.id, volume)
+            )
+        for image in sorted({point.source for point in container.mounts if point.kind == "image"}):
+            self._database.execute(
+                "INSERT INTO container_images VALUES (?, ?)", (container.id, image)
             )
         self._cache[container.id] = container
 

@@ -13,10 +13,26 @@ from pathlib import Path
 
 from pier.errors import Failed
 
-VERSION = 1
+VERSION = 2
 """Number of the schema in schema.sql."""
 
-_MIGRATIONS: Mapping[int, str] = {}
+_MOUNTED_IMAGES = """
+CREATE TABLE container_images (
+    container   TEXT NOT NULL REFERENCES containers ON DELETE CASCADE,
+    image       TEXT NOT NULL,
+    PRIMARY KEY (container, image)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX container_images_by_image ON container_images (image);
+DROP VIEW image_users;
+CREATE VIEW image_users AS
+    SELECT u.image, c.id AS container, c.name,
+           c.state IN ('running', 'paused', 'restarting') AS running
+    FROM (SELECT image, id AS container FROM containers
+          UNION SELECT image, container FROM container_images) u
+    JOIN containers c ON c.id = u.container;
+"""
+
+_MIGRATIONS: Mapping[int, str] = {1: _MOUNTED_IMAGES}
 """Script that takes a database from version n to n + 1. Only ever grows."""
 
 Parameters = Sequence[object] | Mapping[str, object]

@@ -79,6 +79,13 @@ CREATE TABLE container_volumes (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX container_volumes_by_volume ON container_volumes (volume);
 
+CREATE TABLE container_images (                 -- images that are mounted; not the one it runs
+    container   TEXT NOT NULL REFERENCES containers ON DELETE CASCADE,
+    image       TEXT NOT NULL,                  -- no foreign key: rmi --force may remove it
+    PRIMARY KEY (container, image)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX container_images_by_image ON container_images (image);
+
 CREATE TABLE networks (
     id          TEXT PRIMARY KEY,
     name        TEXT NOT NULL UNIQUE,
@@ -137,8 +144,11 @@ CREATE TABLE lease_items (
 -- Who uses what. Slices ask these views instead of importing one another.
 
 CREATE VIEW image_users AS
-    SELECT image, id AS container, name, state IN ('running', 'paused', 'restarting') AS running
-    FROM containers;
+    SELECT u.image, c.id AS container, c.name,
+           c.state IN ('running', 'paused', 'restarting') AS running
+    FROM (SELECT image, id AS container FROM containers
+          UNION SELECT image, container FROM container_images) u
+    JOIN containers c ON c.id = u.container;
 
 CREATE VIEW volume_users AS
     SELECT v.volume, c.id AS container, c.name FROM container_volumes v JOIN containers c ON c.id = v.container;

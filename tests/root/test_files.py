@@ -90,8 +90,8 @@ class World:
 
         return SimpleNamespace(
             store=self.store, live=self.live, volumes=self.volumes, overlay=overlay,
-            snapshotter=self.snapshotter, images=None, directory=lambda _: self.directory / "none",
-            mounts=lambda _: self.directory / "mounts",
+            snapshotter=self.snapshotter, image_overlays=lambda _: {},
+            directory=lambda _: self.directory / "none", mounts=lambda _: self.directory / "mounts",
             announce=lambda _, action: self.actions.append(action),
         )  # fmt: skip
 

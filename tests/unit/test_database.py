@@ -61,3 +61,20 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     first.close()
     with pytest.raises(NewerDatabase, match="newer Pier"):
         Database(tmp_path / "pier.db")
+
+
+def test_a_database_of_the_first_schema_is_brought_up(tmp_path: Path) -> None:
+    first = Database(tmp_path / "pier.db")
+    tables = {row["name"] for row in first.execute("SELECT name FROM sqlite_master")}
+    first.execute("DROP VIEW image_users")
+    first.execute("DROP TABLE container_images")
+    first.execute("CREATE VIEW image_users AS SELECT image, id AS container FROM containers")
+    first.execute("INSERT INTO containers VALUES ('c', 'n', 'i', 'running', '', '', '', 1)")
+    first.execute("PRAGMA user_version = 1")
+    first.close()
+    second = Database(tmp_path / "pier.db")
+    assert {row["name"] for row in second.execute("SELECT name FROM sqlite_master")} == tables
+    second.execute("INSERT INTO container_images VALUES ('c', 'mounted')")
+    users = [tuple(row) for row in second.execute("SELECT * FROM image_users ORDER BY image")]
+    assert users == [("i", "c", "n", 1), ("mounted", "c", "n", 1)]
+    second.close()

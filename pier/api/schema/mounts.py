@@ -189,13 +189,13 @@ def _volume_options(mount: MountRequest) -> VolumeOptions | None:
 
 
 def from_mount_point(mount: MountPoint) -> MountPointJson:
-    named = mount.kind == "volume"
+    volume = mount.kind == "volume"
     return MountPointJson(
         type=mount.kind,
-        name=mount.name if named else UNSET,
+        name=mount.name or UNSET,
         source=mount.source,
         destination=mount.destination,
-        driver=(mount.driver or "local") if named else UNSET,
+        driver=(mount.driver or "local") if volume else UNSET,
         mode=mount.mode,
         writable=mount.writable,
         propagation=mount.propagation,
