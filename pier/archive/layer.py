@@ -38,8 +38,6 @@ class Extracted:
     size: int
     implied: tuple[bytes, ...]
     """Directories without an entry of their own, b"" for the root; see `inherit`."""
-    root_opaque: bool
-    """The layer hides everything below it."""
 
 
 def is_whiteout(found: os.stat_result) -> bool:
@@ -47,10 +45,13 @@ def is_whiteout(found: os.stat_result) -> bool:
     return stat.S_ISCHR(found.st_mode) and found.st_rdev == _WHITEOUT_DEVICE
 
 
-def is_opaque(directory_fd: int) -> bool:
-    """Whether a directory hides what is below it."""
+def is_opaque(directory: int | Path) -> bool:
+    """Whether a directory (a descriptor or a path) hides what is below it.
+
+    The kernel does not look at the root directories of layers: see `Snapshotter.chain`.
+    """
     try:
-        return os.getxattr(directory_fd, OPAQUE_XATTR) == b"y"
+        return os.getxattr(directory, OPAQUE_XATTR) == b"y"
     except OSError:
         return False
 
@@ -61,7 +62,6 @@ class LayerExtractor(Extractor):
     def __init__(self, root_fd: int) -> None:
         super().__init__(root_fd)
         self.implied: dict[bytes, None] = {b"": None}
-        self.root_opaque = False
 
     def place(self, path: bytes, entry: Entry, pieces: Iterable[memoryview]) -> None:  # type: ignore[explicit-override]  # typing.override: 3.12
         directory, _, name = path.rpartition(b"/")
@@ -75,9 +75,6 @@ class LayerExtractor(Extractor):
             self._delete(directory, name[len(WHITEOUT) :])
 
     def _hide_below(self, directory: bytes) -> None:
-        if not directory:
-            self.root_opaque = True
-            return
         os.setxattr(f"/proc/self/fd/{self.parent(directory)}", OPAQUE_XATTR, b"y")
 
     def _delete(self, directory: bytes, name: bytes) -> None:
@@ -140,7 +137,7 @@ def extract_layer(chunks: Iterable[bytes], directory: Path) -> Extracted:
             extractor.finish()
     finally:
         os.close(root_fd)
-    return Extracted(hasher.digest, extractor.size, tuple(extractor.implied), extractor.root_opaque)
+    return Extracted(hasher.digest, extractor.size, tuple(extractor.implied))
 
 
 def inherit(directory: Path, lower: Sequence[Path], implied: Sequence[bytes]) -> None:

@@ -21,7 +21,7 @@ from pier.errors import InvalidArgument
 from pier.images.model import Progress
 from pier.oci.digest import Descriptor, Digest
 from pier.oci.image import chain_ids
-from pier.store.content import ContentStore, Ingest
+from pier.store.content import ContentStore, Ingest, SizeMismatch
 from pier.store.leases import Leases
 from pier.store.snapshots import Snapshotter
 
@@ -55,6 +55,7 @@ def extract(
 
     With an ingest the bytes are kept in it as they pass; it is verified before the diff ID
     is compared, so a broken download is told from a lying config. The caller commits it.
+    total, where known, is also the bound: nobody can send more than was announced.
     """
     passed = _passed(chunks, ingest, total, progress)
     extracted = extract_layer(passed, directory)
@@ -73,6 +74,8 @@ def _passed(
         if ingest is not None:
             ingest.write(chunk)
         done += len(chunk)
+        if total and done > total:
+            raise SizeMismatch(total, done)
         progress(done, total)
         yield chunk
 
@@ -108,19 +111,14 @@ class Unpacker:
     async def place(
         self, key: str, extracted: Extracted, parent: str, chain_id: str, lease: str = ""
     ) -> None:
-        """Commit an extracted layer on top of the chain `parent` ("" for none).
-
-        A layer that hides everything below it stands on nothing: its chain ID says what was
-        there, its directory is all that shows.
-        """
+        """Commit an extracted layer on top of the chain `parent` ("" for none)."""
         if lease:
             self._leases.add(lease, "snapshot", chain_id)
-        below = "" if extracted.root_opaque else parent
         directories = self._snapshotter.chain(parent)
         await asyncio.to_thread(
             inherit, self._snapshotter.directory(key), directories, extracted.implied
         )
-        self._snapshotter.commit(key, chain_id, parent=below or None, size=extracted.size)
+        self._snapshotter.commit(key, chain_id, parent=parent or None, size=extracted.size)
 
     async def chain(
         self,

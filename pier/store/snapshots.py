@@ -15,6 +15,7 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
+from pier.archive.layer import is_opaque
 from pier.errors import Conflict, Failed, NotFound
 from pier.linux.mount import Overlay
 from pier.linux.trees import tree_size
@@ -119,11 +120,16 @@ class Snapshotter:
         return self._fs(self._get(key)["id"])
 
     def chain(self, key: str) -> list[Path]:
-        """Its directory and those below it, topmost first; [] for the key ""."""
+        """Its directory and those below it, topmost first; [] for the key "".
+
+        Ends with one whose root is opaque: it hides the rest, which the kernel would show.
+        """
         rows = self._database.execute(_CHAIN, (key,)).fetchall()
         if key and not rows:
             raise SnapshotNotFound(key)
-        return [self._fs(row["id"]) for row in rows]
+        paths = [self._fs(row["id"]) for row in rows]
+        ends = (number for number, path in enumerate(paths, 1) if is_opaque(path))
+        return paths[: next(ends, None)]
 
     def overlay(self, key: str, *, volatile: bool = False) -> Overlay:
         """How to mount it: an active one to be written to, a committed one read-only."""

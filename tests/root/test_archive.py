@@ -20,6 +20,7 @@ from pier.archive.layer import Extracted, extract_layer, inherit
 from pier.archive.layer_writer import write_layer
 from pier.archive.tarball import ExtractOptions, OverwriteRefused, extract_tree, write_tree
 from pier.errors import PierError
+from pier.linux.mount import Overlay, open_overlay
 from pier.oci.digest import digest_of
 
 Member = tuple[tarfile.TarInfo, bytes]
@@ -238,7 +239,7 @@ def opaque(path: Path) -> bool:
 
 
 def test_whiteouts_become_overlay_marks_and_back(layer: Path, tmp_path: Path) -> None:
-    extracted = extract(
+    extract(
         layer,
         directory("d"),
         member("d/.wh.gone"),
@@ -252,7 +253,6 @@ def test_whiteouts_become_overlay_marks_and_back(layer: Path, tmp_path: Path) ->
     assert whiteout(layer / "top")
     assert opaque(layer / "o")
     assert not opaque(layer / "d")
-    assert not extracted.root_opaque
     out = io.BytesIO()
     write_layer(layer, out.write)
     out.seek(0)
@@ -300,6 +300,40 @@ def test_directories_without_an_entry_take_after_those_below(layer: Path, tmp_pa
     about = (layer / "usr").stat()
     assert (stat.S_IMODE(about.st_mode), about.st_uid, about.st_gid) == (0o711, 5, 6)
     assert extract(layer, directory("./"), directory("usr")).implied == ()
+
+
+def test_the_kernel_shows_what_the_layers_say(layer: Path, tmp_path: Path) -> None:
+    """Two layers, stacked by overlayfs: what is deleted, replaced and hidden in the upper one."""
+    lower = tmp_path / "lower"
+    lower.mkdir()
+    extract(
+        lower, directory("d"), member("d/old"), member("d/kept"), directory("o"), member("o/old"),
+        member("gone"), directory("r"), member("r/old"), directory("f"), member("f/old"),
+    )  # fmt: skip
+    extract(
+        layer, member(".wh.gone"), member("d/.wh.old"), member("o/.wh..wh..opq"), member("o/new"),
+        member(".wh.r"), member("r/new"), member("f", data=b"1"),
+    )  # fmt: skip
+    fd = open_overlay(Overlay(lower=(str(layer), str(lower))))
+    out = io.BytesIO()
+    try:
+        write_tree(fd, b"", out.write)
+    finally:
+        os.close(fd)
+    out.seek(0)
+    with tarfile.open(fileobj=out) as archive:
+        names = sorted(archive.getnames())
+    assert names == ["d", "d/kept", "f", "o", "o/new", "r", "r/new"]
+
+
+def test_more_directories_than_are_kept_open_can_link_to_each_other(layer: Path) -> None:
+    files = [member(f"{number}/file", data=b"%d" % number) for number in range(200)]
+    links = [hard(f"{number}/link", f"{199 - number}/file") for number in range(200)]
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    extract(layer, *files, *links)
+    for number in range(200):
+        assert (layer / str(number) / "link").read_bytes() == b"%d" % (199 - number)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 # Hostile archives. Whatever happens, nothing outside of the layer changes.

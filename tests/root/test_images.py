@@ -191,6 +191,16 @@ def test_docker_archives_are_loaded(images: Images, *, pack: bool, whole: bool) 
     assert lines(load(images, docker_archive(made, None))) == f"Loaded image ID: {made.id}\n"
 
 
+def test_a_layer_may_hide_all_below_it(images: Images) -> None:
+    hiding = tar({".wh..wh..opq": b"", "only": b"1"})
+    load(images, docker_archive(make(LOWER, hiding, UPPER), ["app:1"]))
+    image = images.get("app:1")
+    assert len(images.snapshotter.chain(image.chain_id)) == 2
+    assert images.layer_sizes(image) == [2, 1, 2]
+    images.collect()
+    assert images.layer_sizes(image) == [2, 1, 2]
+
+
 def test_links_in_an_archive_are_followed_inside_it(images: Images) -> None:
     made = make(LOWER, UPPER)
     manifest = [{"Config": "c.json", "RepoTags": ["app:1"], "Layers": ["1/layer.tar", "up.tar"]}]
