@@ -6,9 +6,9 @@ times. So a failed start, a normal exit and the sweep after a crash of the daemo
 same piece of code.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from pier.containers.model import Container
 from pier.linux.mount import Overlay
@@ -23,6 +23,8 @@ class Launch:
     overlay: Overlay
     netns_path: str | None = None
     """None: the host's namespace."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """config.json: foreign JSON by nature."""
     monitor: Monitor | None = None
     pid: int = 0
     warnings: list[str] = field(default_factory=list)

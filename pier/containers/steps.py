@@ -22,6 +22,7 @@ from pier.containers.requests_for_networks import sandbox_request
 from pier.containers.to_oci import to_oci
 from pier.linux import cgroup, syscalls
 from pier.runtime.bundle import remove_bundle, write_bundle
+from pier.runtime.filters import Filters
 from pier.runtime.monitors import MonitorLost, adopt
 from pier.runtime.orders import ConsoleSize, MonitorOrder
 
@@ -29,12 +30,13 @@ from pier.runtime.orders import ConsoleSize, MonitorOrder
 def all_steps(
     parts: Parts, inputs: Inputs, placement: Placement, etc: EtcFiles
 ) -> tuple[Step, ...]:
+    filters = Filters()
     return (
         SandboxStep(parts, inputs),
         MountsStep(parts, placement, etc),
-        BundleStep(parts, inputs, placement, etc),
+        BundleStep(parts, inputs, placement, etc, filters),
         MonitorStep(parts, inputs),
-        ProcessStep(),
+        ProcessStep(parts, filters),
     )
 
 
@@ -91,8 +93,16 @@ class MountsStep:
 
 
 class BundleStep:
-    def __init__(self, parts: Parts, inputs: Inputs, placement: Placement, etc: EtcFiles) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        inputs: Inputs,
+        placement: Placement,
+        etc: EtcFiles,
+        filters: Filters,
+    ) -> None:
         self._etc = etc
+        self._filters = filters
         self._parts = parts
         self._inputs = inputs
         self._placement = placement
@@ -107,7 +117,9 @@ class BundleStep:
             mounts=self._placement.with_sources(container),
             files=self._etc.sources(container),
         )
-        write_bundle(bundle, to_oci(replace(inputs, rootfs=str(bundle / "rootfs"))))
+        launch.config = to_oci(replace(inputs, rootfs=str(bundle / "rootfs")))
+        runtime = self._parts.runtime_of(container)
+        write_bundle(bundle, self._filters.apply(launch.config, runtime))
 
     async def down(self, container_id: str) -> None:
         remove_bundle(self._parts.bundle(container_id))
@@ -161,9 +173,15 @@ class MonitorStep:
 
 
 class ProcessStep:
+    def __init__(self, parts: Parts, filters: Filters) -> None:
+        self._parts = parts
+        self._filters = filters
+
     async def up(self, launch: Launch) -> None:
         assert launch.monitor is not None
         launch.pid = await launch.monitor.start()
+        runtime = self._parts.runtime_of(launch.container)
+        self._filters.learn(launch.config, runtime, launch.container.id)
 
     async def down(self, container_id: str) -> None:
         """The monitor's step ends it."""
