@@ -22,7 +22,8 @@ PROCESSES = ("crun", "runc", "pier", "containerd", "dockerd", "docker-registry",
 def mounts() -> Iterator[str]:
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         fields = line.split(" ")
-        yield f"mount {fields[4]} {fields[fields.index('-') + 1]}"
+        if fields[4] != "/run/netns":  # the first `ip netns add` makes it, and none undoes it
+            yield f"mount {fields[4]} {fields[fields.index('-') + 1]}"
 
 
 def links() -> Iterator[str]:
