@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import io
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 from pier.archive.entry import DIRECTORY, REGULAR, SYMLINK, Entry
@@ -162,14 +162,15 @@ async def _make_debian(
     argv = ["mmdebstrap", "--mode=root", "--variant=essential", "--format=tar"]
     argv += ["--include=apt,ca-certificates", codename, "-"]
     sources = await asyncio.to_thread(_sources, codename)
-    return await import_with(
-        images,
-        _output([*argv, *sources], report),
-        reference,
-        RunConfig(cmd=("bash",), env=(_PATH,)),
-        message=f"Made by Pier with mmdebstrap ({codename})",
-        created_ns=images.clock_ns(),
-    )
+    async with contextlib.aclosing(_output([*argv, *sources], report)) as archive:
+        return await import_with(
+            images,
+            archive,
+            reference,
+            RunConfig(cmd=("bash",), env=(_PATH,)),
+            message=f"Made by Pier with mmdebstrap ({codename})",
+            created_ns=images.clock_ns(),
+        )
 
 
 def _sources(codename: str) -> list[str]:
@@ -184,8 +185,11 @@ def _sources(codename: str) -> list[str]:
     ]
 
 
-async def _output(argv: Sequence[str], report: Report) -> AsyncIterator[bytes]:
-    """A program's standard output; its complaints are reported line by line."""
+async def _output(argv: Sequence[str], report: Report) -> AsyncGenerator[bytes, None]:
+    """A program's standard output; its complaints are reported line by line.
+
+    Closing the iteration ends the program.
+    """
     try:
         child = await asyncio.create_subprocess_exec(
             *argv,

@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import tarfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -597,6 +598,38 @@ def test_an_archive_goes_into_an_existing_tree(layer: Path) -> None:
     with pytest.raises(OverwriteRefused, match='non-directory "old" with directory'):
         extract_tree([tar(directory("old"))], root_fd, b"real", kinds)
     os.close(root_fd)
+
+
+def test_a_tree_that_changes_meanwhile_leads_nowhere_else(layer: Path) -> None:
+    """A container swaps a directory for a link to the outside, again and again."""
+    before = world(layer)
+    (layer / "d").mkdir()
+    (layer / "l").symlink_to(layer.parent / "outside")
+    stop = threading.Event()
+
+    def swap() -> None:
+        while not stop.is_set():
+            for source, target in (("d", "t"), ("l", "d"), ("d", "l"), ("t", "d")):
+                with contextlib.suppress(OSError):
+                    (layer / source).rename(layer / target)
+
+    swapper = threading.Thread(target=swap)
+    root_fd = os.open(layer, os.O_RDONLY)
+    archive = tar(*(member(f"d/{number}", data=b"x") for number in range(20)))
+    swapper.start()
+    try:
+        for _ in range(50):
+            with contextlib.suppress(PierError):
+                extract_tree([archive], root_fd)
+            out = io.BytesIO()
+            with contextlib.suppress(OSError):
+                write_tree(root_fd, b"d", out.write, name=b"d")
+            assert b"precious" not in out.getvalue()
+    finally:
+        stop.set()
+        swapper.join()
+        os.close(root_fd)
+    assert world(layer) == before
 
 
 # docker diff.
