@@ -1,6 +1,7 @@
 """Collecting what an answer about a container needs from the engine's parts."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 
 from pier.api.call import Engine
 from pier.api.schema.containers import Defaults, Graph, Port, View
@@ -26,7 +27,16 @@ class Views:
             endpoints=self.endpoints(container),
             ports=self._ports(container),
             image_name=self._image_name(container),
+            links=tuple(self._links(container)),
         )
+
+    def _links(self, container: Container) -> Iterator[str]:
+        """Kept by ID, shown by name; one to a container that is gone is not shown."""
+        for text in container.spec.host.links:
+            other_id, _, alias = text.partition(":")
+            with contextlib.suppress(NotFound):
+                other = self._engine.containers.get(other_id)
+                yield f"/{other.name}:/{container.name}/{alias}"
 
     def endpoints(self, container: Container) -> Mapping[str, EndpointSettings]:
         """By network name: those it has while it runs, and those it asked for."""
@@ -114,6 +124,7 @@ async def full_view(engine: Engine, container: Container, *, size: bool) -> View
         container=container,
         endpoints=plain.endpoints,
         ports=plain.ports,
+        links=plain.links,
         image_name=plain.image_name,
         directory=str(engine.paths.container(container.id)),
         exec_ids=engine.execs.list_ids(container.id),

@@ -1,4 +1,4 @@
-"""`docker network connect` and `disconnect`: at once where the container runs, else at its start.
+"""`docker network connect`, `disconnect`, `rename`, `rm --link`: at once where the container runs.
 
 What is asked is kept in the container's spec, so a restart attaches to the same networks.
 """
@@ -6,13 +6,15 @@ What is asked is kept in the container's spec, so a restart attaches to the same
 from dataclasses import replace
 
 from pier.containers.etc_files import EtcFiles
+from pier.containers.links import Links
 from pier.containers.model import Container
 from pier.containers.namespaces import joined_container
 from pier.containers.parts import Parts
 from pier.containers.requests_for_networks import endpoint_requests, sandbox_request
 from pier.containers.spec import ContainerSpec, EndpointSpec
 from pier.containers.state import State
-from pier.errors import Conflict, Forbidden, InvalidArgument
+from pier.containers.store import checked_name
+from pier.errors import Conflict, Forbidden
 
 
 class NotConnected(Forbidden):
@@ -21,8 +23,9 @@ class NotConnected(Forbidden):
 
 
 class Connections:
-    def __init__(self, parts: Parts, etc: EtcFiles) -> None:
+    def __init__(self, parts: Parts, etc: EtcFiles, links: Links) -> None:
         self._parts = parts
+        self._links = links
         self._etc = etc
 
     async def connect(self, network: str, name: str, asked: EndpointSpec) -> None:
@@ -86,10 +89,28 @@ class Connections:
             )
 
     async def remove_link(self, name: str) -> None:
-        """`rm --link`: Pier keeps no link aliases. Raises InvalidArgument."""
-        raise InvalidArgument(
-            f"Conflict, cannot remove the default link name of the container: {name}"
-        )
+        """`rm --link user/alias`. Raises NotFound, DefaultLink."""
+        user = self._links.removed(name).id
+        async with self._parts.live[user].lock:
+            container = self._links.removed(name)
+            self._parts.store.update(container)
+            if container.state in (State.RUNNING, State.PAUSED):
+                self._etc.write(container)
+
+    async def rename(self, name: str, new_name: str) -> None:
+        """At once for those who ask the DNS, and in the files of those linked to it.
+
+        Raises NameInUse, InvalidName.
+        """
+        chosen = checked_name(new_name)
+        container = self._parts.store.get(name)
+        async with self._parts.live[container.id].lock:
+            with self._parts.database.transaction():
+                self._parts.store.rename(container, chosen)
+                renamed = self._parts.store.get(container.id)
+                self._parts.networks.rename(sandbox_request(renamed))
+            self._etc.write_users(renamed)
+        self._parts.announce(renamed, "rename", oldName=f"/{container.name}")
 
 
 def with_endpoint(spec: ContainerSpec, network: str, asked: EndpointSpec) -> ContainerSpec:

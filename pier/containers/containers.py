@@ -29,7 +29,6 @@ from pier.containers.requests import (
 )
 from pier.containers.state import State
 from pier.containers.stats import read_stats
-from pier.containers.store import checked_name
 from pier.containers.update import Updater
 from pier.containers.waiting import Condition, Waiter, parse_condition
 from pier.errors import Conflict, PierError
@@ -76,6 +75,7 @@ class Containers:
         self.unpause = lifecycle.unpause
         self.connect = connections.connect
         self.disconnect = connections.disconnect
+        self.rename = connections.rename
         self.update = updater.update
         self.files = files
         self.commit = committer.commit
@@ -158,15 +158,6 @@ class Containers:
             raise Conflict(f"container {container.id} is not running")
         await monitor.resize(height, width)
         self._parts.announce(container, "resize", height=str(height), width=str(width))
-
-    async def rename(self, name: str, new_name: str) -> None:
-        """Raises NameInUse, InvalidName."""
-        chosen = checked_name(new_name)
-        container = self._parts.store.get(name)
-        async with self._parts.live[container.id].lock:
-            self._parts.store.rename(container, chosen)
-        renamed = self._parts.store.get(container.id)
-        self._parts.announce(renamed, "rename", oldName=f"/{container.name}")
 
     async def top(self, name: str, ps_args: str) -> TopRows:
         container = self._running(name)

@@ -15,6 +15,7 @@ from random import Random
 
 from pier.containers import mounts
 from pier.containers.facts import HostFacts
+from pier.containers.links import Links
 from pier.containers.log_order import check_log
 from pier.containers.merge import merge
 from pier.containers.model import SHORT_ID, Container
@@ -36,8 +37,9 @@ HOST_PORTS_DISCARDED = "Published ports are discarded when using host network mo
 
 
 class Creation:
-    def __init__(self, parts: Parts, facts: HostFacts, placement: Placement) -> None:
+    def __init__(self, parts: Parts, facts: HostFacts, placement: Placement, links: Links) -> None:
         self._parts = parts
+        self._links = links
         self._facts = facts
         self._placement = placement
         self._random = Random()  # noqa: S311 -- for names, not secrets
@@ -100,7 +102,7 @@ class Creation:
             ipc_mode=self._full_id(host.ipc_mode),
             pid_mode=self._full_id(host.pid_mode),
         )
-        spec = replace(spec, host=host)
+        spec = self._links.resolved(replace(spec, host=host))
         return replace(
             spec,
             endpoints=self._named(attachments(spec)),

@@ -14,6 +14,7 @@ from pier.containers.devices import DeviceNode
 from pier.containers.facts import HostFacts
 from pier.containers.host import block_devices, device_nodes, host_devices
 from pier.containers.init_program import find_init
+from pier.containers.links import Links, environment
 from pier.containers.model import Container, MountPoint
 from pier.containers.namespaces import (
     HOST,
@@ -36,8 +37,9 @@ APPARMOR_PROFILE = "docker-default"
 
 
 class Inputs:
-    def __init__(self, parts: Parts, facts: HostFacts) -> None:
+    def __init__(self, parts: Parts, facts: HostFacts, links: Links) -> None:
         self._parts = parts
+        self._links = links
         self._facts = facts
 
     async def for_start(
@@ -69,6 +71,7 @@ class Inputs:
             seccomp=self._seccomp(container),
             init=find_init(defaults.init_path) if init else "",
             default_ulimits=tuple(defaults.ulimits.values()),
+            link_env=environment(container, self._links.of(container)),
             no_new_privileges=defaults.no_new_privileges,
             apparmor_default=APPARMOR_PROFILE if self._facts.apparmor else "",
         )
@@ -83,6 +86,10 @@ class Inputs:
         if other.state not in (State.RUNNING, State.PAUSED):
             raise Conflict(f"cannot join {kind} of a non running container: {other.id}")
         return other
+
+    def check_links(self, container: Container) -> None:
+        """Raises LinkedNotRunning."""
+        self._links.check_running(container)
 
     def _namespaces(self, container: Container, netns_path: str | None) -> Namespaces:
         host = container.spec.host

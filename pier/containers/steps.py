@@ -46,6 +46,7 @@ class SandboxStep:
         self._inputs = inputs
 
     async def up(self, launch: Launch) -> None:
+        self._inputs.check_links(launch.container)
         mode = launch.container.spec.host.network_mode
         if joined_container(mode):
             other = self._inputs.joined(mode, "network")
@@ -71,6 +72,7 @@ class MountsStep:
         if container.spec.host.ipc_mode == "shareable":
             self._share_memory(container)
         self._etc.write(container)
+        self._etc.write_users(container)
 
     def _share_memory(self, container: Container) -> None:
         path = self._parts.shm(container.id)

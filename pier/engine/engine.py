@@ -23,6 +23,7 @@ from pier.containers.health import OUTPUT_LIMIT, Prober
 from pier.containers.host import read_host_facts
 from pier.containers.inputs import Inputs
 from pier.containers.lifecycle import Lifecycle
+from pier.containers.links import Links
 from pier.containers.live import LiveContainers
 from pier.containers.logs import Logs
 from pier.containers.model import Container
@@ -197,8 +198,9 @@ async def _build(settings: Settings, stack: AsyncExitStack) -> Engine:
 
 def _containers(parts: Parts, facts: HostFacts) -> tuple[Containers, Execs, Restorer]:
     placement = Placement(parts)
-    etc = EtcFiles(parts)
-    inputs = Inputs(parts, facts)
+    links = Links(parts)
+    etc = EtcFiles(parts, links)
+    inputs = Inputs(parts, facts, links)
     remover = Remover(parts)
     execs = Execs(parts, inputs.for_exec)
 
@@ -210,9 +212,9 @@ def _containers(parts: Parts, facts: HostFacts) -> tuple[Containers, Execs, Rest
     lifecycle = Lifecycle(parts, supervisor, remover)
     containers = Containers(
         parts,
-        creation=Creation(parts, facts, placement),
+        creation=Creation(parts, facts, placement, links),
         lifecycle=lifecycle,
-        connections=Connections(parts, etc),
+        connections=Connections(parts, etc, links),
         updater=Updater(parts, facts),
         files=Files(parts),
         committer=Committer(parts, lifecycle),

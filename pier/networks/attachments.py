@@ -8,13 +8,13 @@ Callers hold the container's lock, so for one container these never overlap.
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import ParamSpec, Protocol, TypeVar
 
 from pier.errors import Conflict, Failed, Forbidden
 from pier.networks import ipam, proxy, sandbox
-from pier.networks.claims import AlreadyConnected, Claims
+from pier.networks.claims import AlreadyConnected, Claims, dns_names
 from pier.networks.dns import NameServer, View
 from pier.networks.flows import Flows
 from pier.networks.model import (
@@ -214,6 +214,11 @@ class Attachments:
             await _in_thread(sandbox.set_ways_out, running.namespace, left)
             await self._serve_names(running, left)
         self._tell("disconnect", gone)
+
+    def rename(self, request: SandboxRequest) -> None:
+        for endpoint in self._records.endpoints(request.container_id):
+            names = dns_names(request, endpoint.network, endpoint.request)
+            self._records.update_endpoint(replace(endpoint, dns_names=names))
 
     def namespace(self, container_id: str) -> Sandbox:
         """The running container's sandbox, for another that shares it."""

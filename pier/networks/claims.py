@@ -67,7 +67,7 @@ class Claims:
                 ),
                 interface=_interface(network, wanted, taken),
                 mac=wanted.mac_address or bridge.random_mac(),
-                dns_names=_dns_names(request, wanted) if network.serves_names else (),
+                dns_names=dns_names(request, network, wanted),
             )
         self._records.insert_endpoint(endpoint)
         return endpoint
@@ -93,7 +93,11 @@ def _interface(network: Network, wanted: EndpointRequest, taken: set[str]) -> st
     return next(name for n in numbers if (name := f"{network.interface_prefix}{n}") not in taken)
 
 
-def _dns_names(request: SandboxRequest, wanted: EndpointRequest) -> tuple[str, ...]:
+def dns_names(
+    request: SandboxRequest, network: Network, wanted: EndpointRequest
+) -> tuple[str, ...]:
     """By which other containers find it; the first is also what its address is called."""
+    if not network.serves_names:
+        return ()
     names = (request.name, *wanted.aliases, request.container_id[:SHORT_ID], request.hostname)
     return tuple(dict.fromkeys(name for name in names if name))

@@ -223,6 +223,10 @@ class Networks:
     async def disconnect(self, container_id: str, container_name: str, name: str) -> None:
         await self._attachments.disconnect(container_id, container_name, self.get(name))
 
+    def rename(self, request: SandboxRequest) -> None:
+        """A container is called `request.name` from now on: its DNS names follow at once."""
+        self._attachments.rename(request)
+
     def check_endpoint(self, name: str, request: EndpointRequest) -> Network:
         """Refuse, before anything runs, what `bring_up` would refuse for the request's sake."""
         network = self.get(name)

@@ -135,12 +135,6 @@ class Records:
 
     def insert_endpoint(self, endpoint: Endpoint) -> None:
         self.changes += 1
-        details = _Details(
-            interface=endpoint.interface,
-            dns_names=endpoint.dns_names,
-            request=endpoint.request,
-            resolving=endpoint.resolving,
-        )
         self._database.execute(
             "INSERT INTO endpoints (id, container, network, ipv4, ipv6, mac, spec_json)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -151,8 +145,15 @@ class Records:
                 endpoint.ipv4 or None,
                 endpoint.ipv6 or None,
                 endpoint.mac or None,
-                msgspec.json.encode(details).decode(),
+                _details(endpoint),
             ),
+        )
+
+    def update_endpoint(self, endpoint: Endpoint) -> None:
+        """Its names may have changed; who it is and its addresses never do."""
+        self.changes += 1
+        self._database.execute(
+            "UPDATE endpoints SET spec_json = ? WHERE id = ?", (_details(endpoint), endpoint.id)
         )
 
     def delete_endpoint(self, endpoint_id: str) -> None:
@@ -230,6 +231,16 @@ def _forward(row: sqlite3.Row) -> Iterator[Forward]:
 def _network(row: sqlite3.Row) -> Network:
     spec = msgspec.json.decode(row["network_json"], type=NetworkSpec)
     return Network(id=row["network_id"], spec=spec, created_ns=row["created_ns"])
+
+
+def _details(endpoint: Endpoint) -> str:
+    details = _Details(
+        interface=endpoint.interface,
+        dns_names=endpoint.dns_names,
+        request=endpoint.request,
+        resolving=endpoint.resolving,
+    )
+    return msgspec.json.encode(details).decode()
 
 
 def _endpoint(row: sqlite3.Row) -> Endpoint:

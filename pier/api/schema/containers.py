@@ -65,6 +65,8 @@ class View:
     size_root_fs: int | None = None
     defaults: Defaults = Defaults()
     sandbox_path: str = ""
+    links: Sequence[str] = ()
+    """ "/other:/user/alias"."""
 
 
 class HealthLogJson(msgspec.Struct, rename="pascal"):
@@ -235,6 +237,7 @@ def inspect_json(view: View, version: ApiVersion) -> InspectJson:
     host.runtime = host.runtime or view.defaults.runtime
     host.ipc_mode = host.ipc_mode or view.defaults.ipc_mode
     host.cgroupns_mode = host.cgroupns_mode or view.defaults.cgroupns_mode
+    host.links = list(view.links) or host.links
     return InspectJson(
         id=container.id,
         created=_time(container.created_ns),
