@@ -6,6 +6,7 @@ shown at the end. Stages that build side by side are shown side by side.
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 import time
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _KEPT_LINES = 200
 _REDRAW_S = 0.2
+_ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-Z\\-_])")
 _CLEAR = "\x1b[2K"
 
 
@@ -144,12 +146,13 @@ class View:
         for number, step in sorted(self._steps.items()):
             self._stream.write(f"[{number}/{step.total}] {step.text}\n")
             for line in step.lines:
-                self._stream.write(f"   | {line.rstrip()}\n")
+                self._stream.write(f"   | {_printable(line.rstrip())}\n")
 
 
 def _printable(text: str) -> str:
-    """Without what would move the cursor."""
-    return "".join(char if char.isprintable() else " " for char in text)
+    """Without what would move the cursor or change its colour (ECMA-48)."""
+    plain = _ESCAPES.sub("", text)
+    return "".join(char if char.isprintable() else " " for char in plain)
 
 
 def show_live(

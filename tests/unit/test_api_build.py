@@ -1,15 +1,25 @@
 """`POST /build`: what is asked reaches the builder, what it tells becomes Docker's stream."""
 
 import asyncio
+import base64
+import io
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pier.build.cache import Change, Miss
 from pier.build.cache_store import PruneRequest
-from pier.build.progress import BuildEvent, ImageBuilt, ImageTagged, StepOutput, StepStarted
+from pier.build.progress import (
+    BuildEvent,
+    ImageBuilt,
+    ImageTagged,
+    StepOutput,
+    StepRuns,
+    StepStarted,
+)
 from pier.build.request import BuildRequest, BuildResult, StepFailed
 from pier.errors import InvalidArgument
 from tests.unit.test_api_routes import Client, connected
@@ -18,8 +28,17 @@ IMAGE = "sha256:" + "1" * 64
 
 
 class FakeBuilder:
-    def __init__(self, error: Exception | None = None, *, at_once: bool = False) -> None:
+    def __init__(
+        self,
+        error: Exception | None = None,
+        *,
+        at_once: bool = False,
+        extra: Sequence[BuildEvent] = (),
+        files: Sequence[bytes] = (),
+    ) -> None:
         self.error = error
+        self.extra = extra
+        self.files = files
         self.at_once = at_once
         self.request = BuildRequest()
         self.context = b""
@@ -37,20 +56,27 @@ class FakeBuilder:
         self.context = b"".join([chunk async for chunk in context])
         progress(StepStarted(number=1, total=1, text="FROM busybox", line=1))
         progress(StepOutput(number=1, data=b"working\n"))
+        for event in self.extra:
+            progress(event)
         if self.error:
             raise self.error
         progress(ImageBuilt(id=IMAGE))
         progress(ImageTagged(reference="a:1"))
-        return BuildResult(IMAGE, ("a:1",))
+        return BuildResult(IMAGE, ("a:1",), tuple(io.BytesIO(data) for data in self.files))
 
 
-def build(tmp_path: Path, builder: FakeBuilder, query: str = "") -> tuple[int, list[Any]]:
+def build(
+    tmp_path: Path,
+    builder: FakeBuilder,
+    query: str = "",
+    headers: Mapping[str, str] | None = None,
+) -> tuple[int, list[Any]]:
     """Status, and the documents of the stream."""
 
     async def main() -> tuple[int, list[Any]]:
         async with connected(tmp_path) as client:
             client.engine.builder = builder
-            answer = await client.ask("POST", f"/build?{query}", b"context")
+            answer = await client.ask("POST", f"/build?{query}", b"context", **(headers or {}))
             return answer.status, [json.loads(line) for line in answer.body.splitlines() if line]
 
     return asyncio.run(main())
@@ -108,9 +134,65 @@ def test_parameters_reach_the_builder(tmp_path: Path) -> None:
     assert request.limits.ulimits[0].hard == 2
 
 
+def test_what_only_pier_has_reaches_the_builder(tmp_path: Path) -> None:
+    builder = FakeBuilder()
+    query = (
+        'outputs=[{"Type":"tar","Attrs":{}},{"Type":"image"}]&contexts={"a":"input:contexts/0"}'
+        "&parcel=1&allow=security.insecure"
+    )
+    secrets = base64.b64encode(b'{"s":"AP8="}').decode()
+    auths = base64.b64encode(b'{"https://index.docker.io/v1/":{"username":"u"}}').decode()
+    headers = {"X-Pier-Build-Secrets": secrets, "X-Registry-Config": auths}
+    build(tmp_path, builder, query, headers)
+    request = builder.request
+    assert [output.type for output in request.outputs] == ["tar", "image"]
+    assert request.contexts == {"a": "input:contexts/0"}
+    assert request.parcel
+    assert request.allow_insecure
+    assert request.secrets == {"s": b"\x00\xff"}
+    assert request.auths["https://index.docker.io/v1/"].username == "u"
+    assert "AP8" not in repr(request)
+    assert "x00" not in repr(request)
+
+
+def test_explanations_come_beside_the_steps(tmp_path: Path) -> None:
+    change = Change("file a", "1", "2")
+    run = StepRuns(number=2, id="1" * 64, miss=Miss("an input changed", (change,)))
+    _, lines = build(tmp_path, FakeBuilder(extra=(run,)), "explain=1")
+    at = lines.index({"stream": " ---> Not cached: file a changed\n"})
+    assert lines[at - 1] == {"stream": f" ---> Running in {'1' * 12}\n"}
+    changes = [{"Name": "file a", "Before": "1", "After": "2"}]
+    explained = {"Step": 2, "Reason": "file a changed", "Changes": changes}
+    assert lines[at + 1] == {"aux": {"Explain": explained}}
+
+
+def test_a_failed_step_names_its_line_to_those_who_ask(tmp_path: Path) -> None:
+    _, lines = build(tmp_path, FakeBuilder(StepFailed("false", 3, 2)), "lines=1&q=1")
+    assert {"stream": "working\n"} in lines
+    assert lines[-2] == {"aux": {"Failed": {"Line": 2}}}
+
+
+def test_outputs_follow_the_messages_as_they_are(tmp_path: Path) -> None:
+    async def main() -> bytes:
+        async with connected(tmp_path) as client:
+            client.engine.builder = FakeBuilder(files=(b"{}\r\n", b""))
+            return (await client.ask("POST", "/build", b"context")).body
+
+    body = asyncio.run(main())
+    assert body.endswith(
+        b'{"aux":{"Output":{"Index":0,"Size":4}}}\r\n{}\r\n'
+        b'{"aux":{"Output":{"Index":1,"Size":0}}}\r\n'
+    )
+
+
 @pytest.mark.parametrize(
     ("query", "status", "message"),
     [
+        ("outputs={", 400, "error reading outputs: invalid JSON"),
+        ("allow=all", 400, "unknown entitlement all"),
+        ('ssh={"a":"/etc/passwd"}', 400, "ssh agent a: /etc/passwd is not a socket"),
+        ("securityopt=x", 400, "The daemon on this platform does not support"),
+        ("isolation=hyperv", 400, "invalid isolation (hyperv)"),
         ("buildargs={", 400, "error reading buildargs: invalid JSON"),
         ("t=A", 400, "invalid reference format"),
         ("version=2", 501, "BuildKit is not supported by Pier; set DOCKER_BUILDKIT=0"),
