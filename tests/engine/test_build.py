@@ -20,6 +20,7 @@ import pytest
 from docker.errors import BuildError
 from typing_extensions import override
 
+from tests.clients.registries import pier_registry
 from tests.daemon import Daemon, wait_until
 from tests.root.build_bench import busybox_tar, context_tar
 
@@ -635,3 +636,44 @@ def test_a_copy_from_a_stage_stays_in_the_stage(daemon: Daemon, tmp_path: Path) 
     into = f"FROM busybox\nRUN ln -s {tmp_path} /out\nCOPY Dockerfile /out/written\n"
     daemon.run(["docker", "build", "-"], stdin=context_tar({"Dockerfile": into}))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["host-file"]
+
+
+def test_a_stub_swapped_for_a_link_leads_its_removal_nowhere(
+    daemon: Daemon, tmp_path: Path
+) -> None:
+    (tmp_path / "b/c").mkdir(parents=True)
+    (tmp_path / "b/file").touch()
+    dockerfile = (
+        "FROM busybox\n"
+        "RUN --mount=type=tmpfs,target=/a/b/c --mount=type=cache,target=/a/b/file "
+        f"mv /a /moved && ln -s {tmp_path} /a\n"
+    )
+    daemon.run(["docker", "build", "-"], stdin=context_tar({"Dockerfile": dockerfile}))
+    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["c", "file"]
+    assert leftovers(daemon) == []
+
+
+# Registries
+
+
+@pytest.mark.parametrize("program", [["docker"], PIER], ids=["docker", "pier"])
+def test_a_base_image_is_pulled_with_the_clients_credentials(
+    daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: list[str]
+) -> None:
+    bcrypt = pytest.importorskip("bcrypt")
+    accounts = tmp_path / "htpasswd"
+    hashed = bcrypt.hashpw(b"pass", bcrypt.gensalt(rounds=4)).decode()
+    accounts.write_text(f"me:{hashed}\n")
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "config"))
+    with pier_registry(tmp_path / "registry", "--htpasswd", str(accounts)) as host:
+        daemon.docker("login", "-u", "me", "-p", "pass", host)
+        daemon.docker("tag", "busybox", f"{host}/private:1")
+        daemon.docker("push", "-q", f"{host}/private:1")
+        daemon.docker("rmi", f"{host}/private:1")
+        dockerfile = f"FROM {host}/private:1\nCOPY --from={host}/private:1 /bin/sh /s\n".encode()
+        done = daemon.run([*program, "build", "-"], stdin=dockerfile)
+        assert done.returncode == 0, done.stderr
+        daemon.docker("rmi", f"{host}/private:1")
+        daemon.docker("logout", host)
+        done = daemon.run([*program, "build", "--no-cache", "-"], stdin=dockerfile)
+        assert done.returncode
