@@ -15,6 +15,7 @@ from random import Random
 
 from pier.containers import mounts
 from pier.containers.facts import HostFacts
+from pier.containers.init_program import find_init
 from pier.containers.links import Links
 from pier.containers.log_order import check_log
 from pier.containers.merge import merge
@@ -56,6 +57,7 @@ class Creation:
         self._check_platform(image, platform, asked.image)
         spec = self._completed(asked, image, container_id)
         warnings = self._check(spec)
+        check_asked(asked)
         kept = supported(with_defaults(spec.host.resources), self._facts).resources
         spec = replace(spec, host=replace(spec.host, resources=kept))
         points = await self._placement.decide(spec)
@@ -137,6 +139,8 @@ class Creation:
         host = spec.host
         check_log(host.log)
         self._parts.runtimes.get(host.runtime or self._parts.defaults.runtime)
+        if self._parts.defaults.init if host.init is None else host.init:
+            find_init(self._parts.defaults.init_path)
         if host.network_mode == "host" and (host.port_bindings or host.publish_all_ports):
             warnings.append(HOST_PORTS_DISCARDED)
         return warnings
@@ -199,6 +203,20 @@ def completed_log(asked: LogSpec, default: LogSpec) -> LogSpec:
     if driver != default.driver:
         return replace(asked, driver=driver)
     return LogSpec(driver=driver, options={**default.options, **asked.options})
+
+
+def check_asked(asked: ContainerSpec) -> None:
+    """What a user may not choose together, though an image or a default may. Docker's words."""
+    if asked.hostname and asked.host.uts_mode == "host":
+        raise InvalidArgument("conflicting options: hostname and the UTS mode")
+    if joined_container(asked.host.network_mode) is None:
+        return
+    if asked.hostname:
+        raise InvalidArgument("conflicting options: hostname and the network mode")
+    if asked.exposed_ports:
+        raise InvalidArgument(
+            "conflicting options: port exposing and the container type network mode"
+        )
 
 
 def check_joining(spec: ContainerSpec) -> None:

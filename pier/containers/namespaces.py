@@ -40,6 +40,7 @@ def check_modes(host: HostSpec) -> None:
     _check("IPC", host.ipc_mode, ("", "none", "private", "shareable", "host"), joins=True)
     _check("PID", host.pid_mode, ("", "host"), joins=True)
     _check("UTS", host.uts_mode, ("", "host"), joins=False)
+    _check("user namespace", host.userns_mode, ("", "host"), joins=False)
     _check("cgroup namespace", host.cgroupns_mode, ("", "private", "host"), joins=False)
 
 

@@ -48,6 +48,7 @@ def endpoint_requests(spec: ContainerSpec) -> dict[str, EndpointRequest]:
             mac_address=asked.mac_address,
             aliases=asked.aliases,
             links=asked.links,
+            link_local_ips=asked.link_local_ips,
             gateway_priority=asked.gateway_priority,
             driver_options=asked.driver_options,
         )

@@ -10,6 +10,7 @@ from pier.containers import devices, namespaces, rlimits, security, sysctls
 from pier.containers.capabilities import parse
 from pier.containers.facts import HostFacts
 from pier.containers.resources import supported
+from pier.containers.signals import parse_signal
 from pier.containers.spec import ContainerSpec, HostSpec
 from pier.errors import Failed, InvalidArgument
 
@@ -34,6 +35,9 @@ def validate(spec: ContainerSpec, facts: HostFacts) -> list[str]:
     _check_process(spec)
     namespaces.check_modes(host)
     _check_host(host)
+    for mount in host.mounts:
+        if mount.readonly_force_recursive and not facts.recursive_readonly:
+            raise InvalidSpec("rro is not supported: it needs Linux 5.12")
     options = security.parse_security_options(host.security_opt)
     parse(host.cap_add, option="CapAdd")
     parse(host.cap_drop, option="CapDrop")
@@ -62,6 +66,8 @@ def _check_process(spec: ContainerSpec) -> None:
         )
     if len(spec.hostname) > LONGEST_HOSTNAME:
         raise InvalidSpec(f"invalid hostname: {spec.hostname}")
+    if spec.stop_signal:
+        parse_signal(spec.stop_signal)
     for entry in spec.env:
         if entry.partition("=")[0] == "":
             raise InvalidSpec(f"invalid environment variable: {entry}")
@@ -80,6 +86,10 @@ def _check_host(host: HostSpec) -> None:
         )
     if host.storage_options:
         raise NoQuota
+    if host.isolation.lower() not in ("", "default"):
+        raise InvalidSpec(f"invalid isolation: {host.isolation!r}: linux only supports 'default'")
+    if host.cgroup:
+        raise InvalidSpec(f"invalid cgroup {host.cgroup!r}: containers cannot share cgroups")
 
 
 def _ability_warnings(host: HostSpec, facts: HostFacts) -> list[str]:

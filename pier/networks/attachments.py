@@ -69,6 +69,11 @@ class AlreadyUp(Conflict):
         super().__init__(f"container {container_id} has a sandbox already; take it down first")
 
 
+class SysctlRefused(Failed):
+    def __init__(self, name: str, value: str, error: OSError) -> None:
+        super().__init__(f"cannot set sysctl {name}={value}: {error.strerror}")
+
+
 class NoSandbox(Failed):
     def __init__(self, container_id: str) -> None:
         super().__init__(f"container {container_id} has no sandbox: it is not running")
@@ -186,7 +191,7 @@ class Attachments:
             endpoint = self._claims.claim_one(request, network, wanted, taken)
         try:
             await _in_thread(self._furnish, namespace, [endpoint], request, present)
-        except OSError:
+        except (OSError, SysctlRefused):
             self._records.delete_endpoint(endpoint.id)
             await _in_thread(sandbox.detach, namespace, endpoint)
             raise
@@ -254,9 +259,11 @@ class Attachments:
                 sandbox.attach(
                     namespace, endpoint, self._settings.bridge, hairpin=bool(request.ports)
                 )
+                own = ipam.endpoint_sysctls(endpoint.request, endpoint.interface)
+                _set_sysctls(namespace, own)
         sandbox.set_ways_out(namespace, [*present, *endpoints])
         net = {n: value for n, value in request.sysctls.items() if n.startswith("net.")}
-        sandbox.set_sysctls(namespace, net)
+        _set_sysctls(namespace, net)
 
     async def _publish(
         self,
@@ -367,6 +374,14 @@ class Attachments:
             network.id,
             {"container": endpoint.container_id, "name": network.name, "type": network.driver},
         )
+
+
+def _set_sysctls(namespace: Namespace, sysctls: Mapping[str, str]) -> None:
+    for name, value in sysctls.items():
+        try:
+            sandbox.set_sysctls(namespace, {name: value})
+        except OSError as error:
+            raise SysctlRefused(name, value, error) from error
 
 
 async def _in_thread(work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:

@@ -9,10 +9,12 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
-from pier.errors import Failed, Forbidden, InvalidArgument
+from pier.errors import Failed, Forbidden, InvalidArgument, NotSupported
 from pier.networks.model import AddressPool, EndpointRequest, Network, NetworkSpec, Pool
 
 _MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}\Z")
+_ENDPOINT_SYSCTLS = "com.docker.network.endpoint.sysctls"
+_INTERFACE_SYSCTL = re.compile(r"net\.(ipv4|ipv6|mpls)\.(\w+)\.IFNAME\.(\w+)", re.IGNORECASE)
 IPNetwork = IPv4Network | IPv6Network
 
 
@@ -122,12 +124,33 @@ def claim(pool: Pool, address: str, used: Collection[str]) -> str:
     return text
 
 
+def endpoint_sysctls(request: EndpointRequest, interface: str) -> dict[str, str]:
+    """`com.docker.network.endpoint.sysctls`, "net.ipv4.conf.IFNAME.forwarding=1,…", for
+    `interface`. Raises InvalidEndpoint for what is not a setting of the interface's own.
+    """
+    found = {}
+    for entry in filter(None, request.driver_options.get(_ENDPOINT_SYSCTLS, "").split(",")):
+        name, equals, value = entry.partition("=")
+        if not equals or not _INTERFACE_SYSCTL.fullmatch(name):
+            raise InvalidEndpoint(
+                f"invalid sysctl {entry!r} in {_ENDPOINT_SYSCTLS}: it must be like "
+                "net.ipv4.conf.IFNAME.log_martians=1"
+            )
+        # The docker client makes all of it lower case. A slash is a dot inside a part: sysctl(8).
+        parts = name.split(".")
+        found[".".join((*parts[:3], interface.replace(".", "/"), *parts[4:]))] = value
+    return found
+
+
 def check_request(network: Network, request: EndpointRequest) -> None:
     """Refuse addresses the network cannot give, as Docker does before it tries."""
     if request.mac_address and not _MAC.match(request.mac_address):
         raise InvalidEndpoint(
             f"invalid MAC address: address {request.mac_address}: invalid MAC address"
         )
+    if request.link_local_ips:
+        raise NotSupported("link-local addresses of endpoints are not supported by Pier")
+    endpoint_sysctls(request, "IFNAME")
     for text, pool in ((request.ipv4, network.pool4), (request.ipv6, network.pool6)):
         if not text:
             continue

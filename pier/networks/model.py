@@ -183,6 +183,7 @@ class EndpointRequest:
     mac_address: str = ""
     aliases: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
+    link_local_ips: tuple[str, ...] = ()
     gateway_priority: int = 0
     driver_options: Mapping[str, str] = field(default_factory=dict)
 

@@ -1,0 +1,105 @@
+"""Every option of a container works or is refused: none is taken and forgotten."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.daemon import Daemon
+
+
+@pytest.fixture(autouse=True)
+def _clean(daemon: Daemon) -> Iterator[None]:
+    yield
+    daemon.remove_all()
+
+
+@pytest.mark.parametrize(
+    ("host", "status", "words"),
+    [
+        ({"StorageOpt": {"size": "1G"}}, 500, "--storage-opt is supported only for overlay over"),
+        ({"DeviceRequests": [{"Count": -1, "Capabilities": [["gpu"]]}]}, 500,
+         'could not select device driver "" with capabilities: [[gpu]]'),
+        ({"DeviceRequests": [{"Driver": "cdi", "DeviceIDs": ["a/b=c"]}]}, 500,
+         'could not select device driver "cdi"'),
+        ({"Isolation": "hyperv"}, 400, "invalid isolation: 'hyperv'"),
+        ({"UsernsMode": "keep-id"}, 400, "invalid user namespace mode: keep-id"),
+        ({"Cgroup": "container:x"}, 400, "invalid cgroup"),
+        ({"Runtime": "kata"}, 400, "unknown or invalid runtime name: kata"),
+        ({"DeviceCgroupRules": ["x"]}, 400, "invalid device cgroup rule format"),
+        ({"LogConfig": {"Type": "syslog"}}, 0, "syslog"),
+        ({"Binds": ["a-volume:/v"], "VolumeDriver": "nfs"}, 0, "nfs"),
+        ({"SecurityOpt": ["nonsense=1"]}, 0, "nonsense"),
+        ({"Sysctls": {"kernel.panic": "1"}}, 0, "kernel.panic"),
+        ({"IpcMode": "container:nobody"}, 0, "nobody"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_refused(
+    daemon: Daemon, host: dict[str, object], status: int, words: str
+) -> None:
+    body = {"Image": "busybox", "HostConfig": host}
+    got, answer = daemon.api("POST", "/v1.48/containers/create", body)
+    assert words in answer["message"]
+    assert got == (status or got)
+    assert 400 <= got <= 500
+    assert daemon.docker("ps", "-aq") == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--stop-signal", "NONSENSE"), "invalid signal: NONSENSE"),
+        (("--uts", "host", "--hostname", "me"), "conflicting options: hostname and the UTS mode"),
+        (("--network", "container:other", "--hostname", "me"),
+         "conflicting options: hostname and the network mode"),
+        (("--network", "container:other", "--expose", "80"),
+         "conflicting options: port exposing and the container type network mode"),
+        (("--network", "container:other", "-p", "80"),
+         "conflicting options: port publishing and the container type network mode"),
+    ],
+)  # fmt: skip
+def test_what_does_not_go_together_is_refused(
+    daemon: Daemon, options: tuple[str, ...], words: str
+) -> None:
+    daemon.docker("create", "--name", "other", "busybox")
+    assert words in daemon.docker("create", *options, "busybox", status=1)
+
+
+def test_link_local_addresses_are_refused(daemon: Daemon) -> None:
+    daemon.docker("network", "create", "local")
+    try:
+        options = ("--network", "local", "--link-local-ip", "169.254.3.4")
+        said = daemon.docker("run", *options, "busybox", "true", status=125)
+        assert "link-local addresses of endpoints are not supported" in said
+    finally:
+        daemon.remove_all()
+        daemon.docker("network", "rm", "local")
+
+
+SYSCTLS = "driver-opt=com.docker.network.endpoint.sysctls"
+
+
+def test_sysctls_of_an_endpoint(daemon: Daemon) -> None:
+    daemon.docker("network", "create", "tuned")
+    try:
+        option = f'name=tuned,"{SYSCTLS}=net.ipv4.conf.IFNAME.log_martians=1"'
+        path = "/proc/sys/net/ipv4/conf/eth0/log_martians"
+        assert daemon.docker("run", "--rm", "--network", option, "busybox", "cat", path) == "1\n"
+        for bad in ("net.ipv4.conf.all.log_martians=1", "net.ipv4.conf.IFNAME.nothing=1"):
+            option = f'name=tuned,"{SYSCTLS}={bad}"'
+            said = daemon.docker("run", "--network", option, "busybox", "true", status=125)
+            assert bad.partition("=")[0].rpartition(".")[2] in said
+    finally:
+        daemon.remove_all()
+        daemon.docker("network", "rm", "tuned")
+
+
+def test_a_sysctl_that_is_not_there_is_told(daemon: Daemon) -> None:
+    said = daemon.docker("run", "--sysctl", "net.ipv4.nothing=1", "busybox", "true", status=125)
+    assert "net.ipv4.nothing" in said
+
+
+def test_init_without_a_program_is_refused_at_create(daemon: Daemon) -> None:
+    done = daemon.run(["docker", "create", "--init", "busybox"])
+    if done.returncode:  # else the machine has one
+        assert b"--init needs an init program and none was found" in done.stderr
+        assert daemon.docker("ps", "-aq") == ""
