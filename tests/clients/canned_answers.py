@@ -97,7 +97,7 @@ IMAGES: list[Json] = [
         "ParentId": "",
         "RepoTags": None,
         "RepoDigests": None,
-        "Created": NOW_S - 30,
+        "Created": NOW_S - 200000,
         "Size": 1000,
         "SharedSize": -1,
         "Labels": None,
@@ -115,7 +115,7 @@ HISTORY = [
     },
     {
         "Id": "<missing>",
-        "Created": NOW_S - 1000000,
+        "Created": NOW_S - 1300000,
         "CreatedBy": "ADD\tfile",
         "Tags": None,
         "Size": 4261551,
