@@ -27,6 +27,7 @@ before=$(mktemp)
 trap 'rm -f "$before"' EXIT
 .venv/bin/python scripts/leaks.py > "$before"
 status=0
-.venv/bin/python -m pytest "$@" || status=$?
+# In the background of a script an interrupt is ignored, and what tests start would inherit that.
+env --default-signal=INT,QUIT .venv/bin/python -m pytest "$@" || status=$?
 .venv/bin/python scripts/leaks.py --compare "$before" || status=1
 exit $status
