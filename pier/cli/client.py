@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
-    from pier.cli.endpoint import Endpoint
+    from pier.cli.address import Endpoint
     from pier.cli.transport import Body
 
     Query = Mapping[str, str | int | bool | list[str] | None]

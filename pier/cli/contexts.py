@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from pier.cli.endpoint import Endpoint, TlsFiles, parse_host
+from pier.cli.address import Endpoint, TlsFiles, parse_host
 from pier.cli.faults import Fault
 from pier.cli.jsonlite import format_json, parse_json
 

@@ -9,8 +9,9 @@ from pier.cli.settings_file import SettingsFile, default_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pier.cli.address import Endpoint
     from pier.cli.client import Client
-    from pier.cli.endpoint import Endpoint, GlobalFlags
+    from pier.cli.endpoint import GlobalFlags
 
 
 class Session:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from pier.cli.address import DEFAULT_HOST, parse_host
 from pier.cli.context_archive import pack, unpack
 from pier.cli.contexts import context_endpoint, find_context, save_context
 from pier.cli.credentials import all_auths, auth_header, erase_auth, find_auth, store_auth
-from pier.cli.endpoint import DEFAULT_HOST, GlobalFlags, find_endpoint, parse_host
+from pier.cli.endpoint import GlobalFlags, find_endpoint
 from pier.cli.faults import Fault
 from pier.cli.references import INDEX, Name, familiar
 from pier.cli.settings_file import SettingsFile

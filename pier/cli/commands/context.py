@@ -159,7 +159,7 @@ def show_current(session: Session, _options: Options, _names: list[str]) -> None
 def _default(session: Session) -> Meta:
     flags = type(session.flags)()
     flags.host = session.flags.host
-    from pier.cli.endpoint import DEFAULT_HOST, parse_host
+    from pier.cli.address import DEFAULT_HOST, parse_host
 
     address = flags.host or os.environ.get("PIER_HOST") or os.environ.get("DOCKER_HOST")
     host = parse_host(address) if address else DEFAULT_HOST
