@@ -146,6 +146,11 @@ class Settings(msgspec.Struct, frozen=True, rename="kebab", forbid_unknown_field
         return Paths(Path(self.data_root), Path(self.exec_root))
 
     @property
+    def proxy_environment(self) -> dict[str, str]:
+        """`proxies` as the variables a client reads: HTTPS_PROXY and its like."""
+        return {name.upper().replace("-", "_"): url for name, url in self.proxies.items()}
+
+    @property
     def default_shm_bytes(self) -> int:
         return parse_size(self.default_shm_size)
 
@@ -260,6 +265,7 @@ def _check(settings: Settings) -> None:
         "iptables": not settings.iptables,
         "ip6tables": not settings.ip6tables,
         "userland-proxy": settings.userland_proxy,
+        "default-gateway": bool(settings.default_gateway),
         "storage-driver": settings.storage_driver not in ("", "overlay2", "overlayfs"),
         "storage-opts": bool(settings.storage_opts),
         "exec-opts": any(o != "native.cgroupdriver=cgroupfs" for o in settings.exec_opts),

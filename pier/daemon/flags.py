@@ -32,7 +32,7 @@ _STRINGS = {
     "bridge": "name of the default bridge device",
     "bip": "address and prefix length of the default bridge",
     "fixed-cidr": "range of the default bridge that containers get addresses from",
-    "default-gateway": "gateway of containers on the default bridge",
+    "default-gateway": "no such thing in Pier",
     "group": "group that may use the unix sockets",
     "log-level": "debug, info, warn, error or fatal",
     "log-format": "text or json",

@@ -5,6 +5,7 @@ hang together reads `_build` from top to bottom.
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -123,7 +124,9 @@ async def _build(settings: Settings, stack: AsyncExitStack) -> Engine:
     leases = Leases(database)
     images = Images(database, content, snapshotter, leases, events)
     images.sweep()
-    registries = RegistryClient(registry_hosts(settings))
+    registries = RegistryClient(
+        registry_hosts(settings), environ={**os.environ, **settings.proxy_environment}
+    )
     stack.push_async_callback(registries.close)
     puller = Puller(registries, images, max_downloads=settings.max_concurrent_downloads)
     stack.callback(puller.close)

@@ -33,6 +33,11 @@ def test_the_file_speaks_where_the_flags_do_not(tmp_path: Path) -> None:
     assert (settings.bip, settings.debug, settings.mtu) == ("10.9.0.1/24", True, 1400)
 
 
+def test_proxies_are_told_as_variables(tmp_path: Path) -> None:
+    config = file_with(tmp_path, proxies={"https-proxy": "http://p:1", "no-proxy": "local"})
+    assert load({}, config).proxy_environment == {"HTTPS_PROXY": "http://p:1", "NO_PROXY": "local"}
+
+
 @pytest.mark.parametrize(
     ("flags", "keys", "message"),
     [
@@ -41,6 +46,7 @@ def test_the_file_speaks_where_the_flags_do_not(tmp_path: Path) -> None:
         ({}, {"mtu": "large"}, "mtu"),
         ({}, {"userns_remap": "default"}, "not supported by Pier: userns-remap"),
         ({}, {"iptables": False}, "not supported by Pier: this value of iptables"),
+        ({}, {"default_gateway": "10.0.0.9"}, "this value of default-gateway"),
         ({}, {"storage_driver": "zfs"}, "not supported by Pier: this value of storage-driver"),
         ({}, {"default_ipc_mode": "host"}, 'IPC mode "host"'),
         ({}, {"default_shm_size": "much"}, "invalid size: 'much'"),
