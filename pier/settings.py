@@ -151,6 +151,25 @@ class Settings(msgspec.Struct, frozen=True, rename="kebab", forbid_unknown_field
         return {name.upper().replace("-", "_"): url for name, url in self.proxies.items()}
 
     @property
+    def build_cache_bytes(self) -> int:
+        """How large the build cache may grow; 0: nothing was said."""
+        gc = self.builder.gc
+        chosen = gc.default_max_used_space or gc.default_keep_storage or gc.default_reserved_space
+        return parse_size(chosen or 0)
+
+    @property
+    def without_effect(self) -> list[str]:
+        """Keys that were given and change nothing here: the daemon says so when it starts."""
+        given = {
+            "live-restore": not self.live_restore,
+            "shutdown-timeout": self.shutdown_timeout != Settings().shutdown_timeout,
+            "features": bool(self.features),
+            "builder.gc.enabled": not self.builder.gc.enabled,
+            "builder.entitlements": bool(self.builder.entitlements),
+        }
+        return [key for key, said in given.items() if said]
+
+    @property
     def default_shm_bytes(self) -> int:
         return parse_size(self.default_shm_size)
 
@@ -280,4 +299,4 @@ def _check(settings: Settings) -> None:
         raise InvalidSettings(f'invalid cgroup namespace mode: "{settings.default_cgroupns_mode}"')
     if settings.tlsverify and not settings.tlscacert:
         raise InvalidSettings("tlsverify needs tlscacert: a CA whose clients are let in")
-    _ = settings.default_shm_bytes
+    _ = settings.default_shm_bytes, settings.build_cache_bytes

@@ -48,6 +48,8 @@ def main(argv: Sequence[str]) -> int:
             sys.stdout.write("configuration OK\n")
             return 0
         _set_up_logging(settings)
+        for key in settings.without_effect:
+            log.warning("the setting %s has no effect in Pier (see docs/compatibility.md)", key)
         with _locked(settings), _pid_file(settings):
             asyncio.run(_serve(settings, arguments))
     except PierError as error:

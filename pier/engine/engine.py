@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pier.build.builder import Builder, BuilderParts
+from pier.build.cache_store import DEFAULT_LIMIT_BYTES
 from pier.containers.commit import Committer
 from pier.containers.connections import Connections
 from pier.containers.containers import Containers
@@ -53,6 +54,7 @@ from pier.networks.networks import Networks
 from pier.registry.client import RegistryClient
 from pier.registry.hosts import Hosts
 from pier.registry.queries import Queries
+from pier.registry.transport import Patience
 from pier.runtime.oci_runtime import Candidate, Runtimes
 from pier.runtime.orders import Exit
 from pier.runtime.spawners import Spawner
@@ -125,7 +127,9 @@ async def _build(settings: Settings, stack: AsyncExitStack) -> Engine:
     images = Images(database, content, snapshotter, leases, events)
     images.sweep()
     registries = RegistryClient(
-        registry_hosts(settings), environ={**os.environ, **settings.proxy_environment}
+        registry_hosts(settings),
+        patience=Patience(attempts=settings.max_download_attempts),
+        environ={**os.environ, **settings.proxy_environment},
     )
     stack.push_async_callback(registries.close)
     puller = Puller(registries, images, max_downloads=settings.max_concurrent_downloads)
@@ -239,6 +243,7 @@ async def _builder(parts: Parts, settings: Settings, host: BuildHost) -> Builder
             data_root=settings.paths.data_root,
             exec_root=settings.paths.exec_root,
             cgroup_parent=parts.defaults.cgroup_parent,
+            cache_limit_bytes=settings.build_cache_bytes or DEFAULT_LIMIT_BYTES,
         )
     )
     await builder.restore()

@@ -74,6 +74,17 @@ def test_a_file_that_is_no_object(tmp_path: Path, text: str) -> None:
         load({}, path)
 
 
+def test_what_changes_nothing_is_named(tmp_path: Path) -> None:
+    settings = load({}, file_with(tmp_path, live_restore=False, features={"buildkit": True}))
+    assert settings.without_effect == ["live-restore", "features"]
+    assert Settings().without_effect == []
+
+
+def test_the_build_cache_has_a_limit(tmp_path: Path) -> None:
+    config = file_with(tmp_path, builder={"gc": {"defaultKeepStorage": "5GB"}})
+    assert load({}, config).build_cache_bytes == 5 << 30
+
+
 @pytest.mark.parametrize(
     ("text", "size"),
     [("64M", 64 << 20), ("1g", 1 << 30), ("512kb", 512 << 10), ("7", 7), (7, 7), ("1.5k", 1536)],
