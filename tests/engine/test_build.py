@@ -1,5 +1,6 @@
 """Builds through a whole daemon: by the official client, by Pier's own, and by docker-py."""
 
+import gc
 import io
 import itertools
 import json
@@ -11,6 +12,7 @@ import sys
 import tarfile
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -70,6 +72,9 @@ def client(daemon: Daemon) -> Iterator[docker_py.DockerClient]:
     client = docker_py.DockerClient(base_url=daemon.host)
     yield client
     client.close()
+    with warnings.catch_warnings():  # sockets docker-py forgets would fail a later test
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 def leftovers(daemon: Daemon) -> list[str]:
