@@ -16,7 +16,7 @@ from tests.daemon import Daemon
 
 @pytest.fixture(autouse=True)
 def sockets_docker_py_forgets() -> Iterator[None]:
-    """It leaves some of its own open; collected here, or they would fail a test that comes later."""
+    """It leaves some open; collected here, or they would fail a test that comes later."""
     yield
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
