@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PATIENCE_S = 10.0
+_AUTOMOUNTED = ("tracefs", "binfmt_misc")  # by the kernel, when somebody first looks there
 _OURS = re.compile(r"pier|docker|[0-9a-f]{64}")
 PROCESSES = ("crun", "runc", "pier", "containerd", "dockerd", "docker-registry", "conmon")
 
@@ -23,7 +24,9 @@ def mounts() -> Iterator[str]:
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         fields = line.split(" ")
         if fields[4] != "/run/netns":  # the first `ip netns add` makes it, and none undoes it
-            yield f"mount {fields[4]} {fields[fields.index('-') + 1]}"
+            kind = fields[fields.index("-") + 1]
+        if kind not in _AUTOMOUNTED:
+            yield f"mount {fields[4]} {kind}"
 
 
 def links() -> Iterator[str]:
