@@ -23,9 +23,9 @@ PROCESSES = ("crun", "runc", "pier", "containerd", "dockerd", "docker-registry",
 def mounts() -> Iterator[str]:
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         fields = line.split(" ")
-        if fields[4] != "/run/netns":  # the first `ip netns add` makes it, and none undoes it
-            kind = fields[fields.index("-") + 1]
-        if kind not in _AUTOMOUNTED:
+        kind = fields[fields.index("-") + 1]
+        # The first `ip netns add` on a machine makes /run/netns, and none undoes it.
+        if fields[4] != "/run/netns" and kind not in _AUTOMOUNTED:
             yield f"mount {fields[4]} {kind}"
 
 
