@@ -4,7 +4,7 @@ syscalls    calls Python lacks, one function each, errno as OSError; the only us
 mount       overlay and bind mounts by file descriptor (fsopen, open_tree, move_mount)
 paths       opening paths inside a container's root without ever leaving it (openat2)
 netns       entering network namespaces from a short thread
-netlink     links, addresses and routes (pyroute2)
+netlink     links, addresses and routes, by raw rtnetlink messages
 nftables    one transaction at a time through a kept `nft` child
 cgroup      where the controllers are mounted, v1, v2 or both; reading and removing groups
 process     running a program and reading its answer without blocking the event loop
