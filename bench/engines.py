@@ -135,6 +135,8 @@ class Podman(Engine):
         if arguments[0] == "run":
             arguments = ("run", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024",
                          *arguments[1:])  # fmt: skip
+        if arguments[0] == "rm":  # it would wait ten seconds for each `sleep`
+            arguments = ("rm", "--time", "0", *arguments[1:])
         return super().command(*arguments)
 
 
