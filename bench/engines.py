@@ -80,7 +80,7 @@ class Pier(Engine):
         super().__init__(root)
         self.host = f"unix://{root}/pier.sock"
         self.client = ("docker", "-H", self.host)
-        self.own_client = (str(Path(sys.executable).parent / "pier"), "-H", self.host)
+        self.own_client = (sys.executable, "-m", "pier", "-H", self.host)
 
     @override
     def start(self) -> None:
