@@ -20,6 +20,14 @@ NAMES = ("sh", "true", "false", "cat", "echo", "sleep", "stty", "head", "dd", "y
 PARENT = "/pier-test-runtime"
 
 
+def forget_groups() -> None:
+    """Remove the tests' groups, and what crun leaves beside the hierarchies when it is killed."""
+    cgroup.remove(PARENT)
+    for path in Path(f"/sys/fs/cgroup{PARENT}").glob("*"):
+        cgroup.remove_stray(f"{PARENT}/{path.name}")
+    cgroup.remove_stray(PARENT)
+
+
 def make_layer(directory: Path) -> Path:
     for name in ("bin", "proc", "dev", "sys", "tmp", "etc"):
         (directory / name).mkdir(parents=True)

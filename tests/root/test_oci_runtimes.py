@@ -13,7 +13,7 @@ from pier.linux import cgroup
 from pier.runtime.monitors import MonitorLost
 from pier.runtime.oci_runtime import Candidate, NoRuntime, Runtimes, UnknownRuntime
 from pier.runtime.spawners import Spawner
-from tests.root.runtime_support import PARENT, Bench, scenario, until
+from tests.root.runtime_support import PARENT, Bench, forget_groups, scenario, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 @pytest.fixture(params=["crun", "runc"])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     yield Bench(tmp_path, request.param)
-    cgroup.remove(PARENT)
+    forget_groups()
 
 
 class Parent(NamedTuple):

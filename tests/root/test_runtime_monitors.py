@@ -20,7 +20,7 @@ from pier.linux import cgroup, syscalls
 from pier.linux.mount import Overlay
 from pier.runtime.monitors import MonitorLost, RuntimeFailed, adopt, read_exit
 from pier.runtime.orders import ConsoleSize
-from tests.root.runtime_support import PARENT, Bench, Client, scenario, until
+from tests.root.runtime_support import PARENT, Bench, Client, forget_groups, scenario, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -36,7 +36,7 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     for pid in left:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    cgroup.remove(PARENT)
+    forget_groups()
     assert left == []
     assert groups == []
     assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
