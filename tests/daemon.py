@@ -141,19 +141,6 @@ class Daemon:
                 with contextlib.suppress(OSError):  # gone already, or another daemon's too
                     group.rmdir()
 
-    def remove_all(self) -> None:
-        ids = self.docker("ps", "-aq").split()
-        if ids:
-            self.docker("rm", "-fv", *ids)
-
-    def _remove_devices(self) -> None:
-        """What a clean stop may leave for the next start: the bridge and the groups' parent."""
-        subprocess.run(["ip", "link", "del", self.bridge], capture_output=True, check=False)
-        for parent in Path("/sys/fs/cgroup").glob(f"**/pier-test/{self.bridge}"):
-            with contextlib.suppress(OSError):
-                parent.rmdir()
-                parent.parent.rmdir()
-
     def run(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 90
     ) -> subprocess.CompletedProcess[bytes]:
