@@ -1,6 +1,6 @@
 """Docker's Engine API as an aiohttp application. It translates; the engine decides.
 
-app = create_app(engine)          # attributes used of the engine: notes/API_NEEDS.md
+app = create_app(engine)          # a pier.engine.engine.Engine
 listener = Listener(app)          # pier.api.listen
 """
 

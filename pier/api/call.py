@@ -22,7 +22,7 @@ from pier.errors import InvalidArgument, NotSupported
 T = TypeVar("T")
 
 # The engine is composed above us at run time and its parts are typed where they are written; the
-# API is its translator and makes plain calls only (notes/API_NEEDS.md lists them).
+# API is its translator and makes plain calls only.
 Engine = Any
 
 MAX_BODY = 16 * 1024 * 1024

@@ -42,7 +42,7 @@ from pier.runtime.spawners import Spawner
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuilderParts:
-    """What a Builder is made of. See notes/BUILD_NEEDS.md for the callables."""
+    """What a Builder is made of."""
 
     images: Images
     spawner: Spawner
@@ -52,7 +52,7 @@ class BuilderParts:
     sandboxes: Sandboxes
     data_root: Path
     exec_root: Path
-    cgroup_parent: str = "/pier"
+    cgroup_parent: str
     cache_limit_bytes: int = DEFAULT_LIMIT_BYTES
     clock_ns: Callable[[], int] = time.time_ns
 

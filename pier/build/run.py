@@ -158,7 +158,7 @@ class Runner:
         make_config: MakeConfig,
         sandboxes: Sandboxes,
         *,
-        cgroup_parent: str = "/pier",
+        cgroup_parent: str,
     ) -> None:
         self._cgroup_parent = cgroup_parent
         self._root = exec_root / "builds"

@@ -18,6 +18,7 @@ UNIFIED = ""
 """The key of a v2 hierarchy in CgroupLayout.controllers, whatever its controllers."""
 
 _REMOVE_S = 5.0
+_STRAYS = "/sys/fs/cgroup"
 
 
 class CgroupLayout(NamedTuple):
@@ -129,6 +130,16 @@ def pids(group: str, *, recursive: bool = True) -> list[int]:
     return sorted(found)
 
 
+def list_groups(prefix: str) -> list[str]:
+    """The groups whose path begins with `prefix`, as crun's strays do too; "/a-" finds "/a-1"."""
+    parent, _, start = prefix.rpartition("/")
+    found: set[str] = set()
+    for point in {_STRAYS, *layout().controllers.values()}:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            found.update(name for name in os.listdir(f"{point}{parent}") if name.startswith(start))  # noqa: PTH208
+    return sorted(f"{parent}/{name}" for name in found)
+
+
 def frozen(group: str) -> bool:
     """Whether all of the group is frozen."""
     where = layout()
@@ -170,6 +181,7 @@ def remove(group: str, *, timeout_s: float = _REMOVE_S) -> None:
     while True:
         left = [error for path in layout().directories(group) if (error := _remove_tree(path))]
         if not left:
+            remove_stray(group)
             return
         if time.monotonic() > deadline:
             raise left[0]
@@ -177,25 +189,26 @@ def remove(group: str, *, timeout_s: float = _REMOVE_S) -> None:
         time.sleep(0.005)
 
 
-def remove_stray(group: str, root: str = "/sys/fs/cgroup") -> None:
-    """Remove what crun leaves on a hybrid host: a plain directory beside the hierarchies.
+def remove_stray(group: str, root: str = _STRAYS) -> None:
+    """Remove what crun leaves on a hybrid host: plain directories beside the hierarchies.
 
     With the v2 mount out of its sight it takes the tmpfs that holds the v1 mounts for one, and
     its cgroup.procs is a file of five bytes. A real group's cannot be unlinked.
     """
-    directory = f"{root}/{group.strip('/')}"
-    with contextlib.suppress(OSError):
-        os.unlink(f"{directory}/cgroup.procs")  # noqa: PTH108 - no pathlib in monitors
-    with contextlib.suppress(OSError):
-        os.rmdir(directory)  # noqa: PTH106
+    if layout().version == 2:
+        return
+    for directory, _, _ in os.walk(f"{root}/{group.strip('/')}", topdown=False):
+        with contextlib.suppress(OSError):
+            os.unlink(f"{directory}/cgroup.procs")  # noqa: PTH108 - no pathlib in monitors
+        with contextlib.suppress(OSError):
+            os.rmdir(directory)  # noqa: PTH106
 
 
 def remove_empty(group: str) -> None:
     """Remove a group that nothing is in any more: the parent of containers' groups."""
-    for directory in layout().directories(group):
+    for directory in {f"{_STRAYS}{group}", *layout().directories(group)}:
         with contextlib.suppress(OSError):
             os.rmdir(directory)  # noqa: PTH106
-    remove_stray(group)
 
 
 def _remove_tree(path: str) -> OSError | None:

@@ -23,6 +23,7 @@ from pier.runtime.orders import MonitorOrder, RuntimeInfo
 from pier.runtime.spawners import Spawner
 
 PREFERENCE = ("crun", "runc")
+_PROBES = "/pier-probe-"
 _ALIASES = ("io.containerd.runc.v2", "io.containerd.runtime.v1.linux")
 _PROBE_S = 20.0
 _COMMAND_S = 30.0
@@ -60,7 +61,7 @@ class Runtimes:
         extra: Mapping[str, Candidate] | None = None,
         default: str = "",
     ) -> None:
-        self._group = f"/pier-probe-{os.getpid()}"  # daemons may start side by side
+        self._group = f"{_PROBES}{os.getpid()}"  # daemons may start side by side
         self._spawner = spawner
         self._exec_root = exec_root
         self._candidates = {**{name: Candidate(name) for name in PREFERENCE}, **(extra or {})}
@@ -71,13 +72,13 @@ class Runtimes:
 
     async def probe(self) -> None:
         """Find out which candidates work. Raises NoRuntime if none does."""
+        await asyncio.to_thread(_forget_dead_probes)
         known = _read_cache(self._cache)
         async with asyncio.TaskGroup() as group:
             for name, candidate in self._candidates.items():
                 group.create_task(self._probe_one(name, candidate, known))
         _write_cache(self._cache, self._working)
         await asyncio.to_thread(cgroup.remove, self._group)
-        cgroup.remove_stray(self._group)
         if not self._working:
             raise NoRuntime(self.reasons)
 
@@ -186,6 +187,13 @@ class Runtimes:
         done = await self._spawner.run(argv, hide_v2=False, timeout_s=_COMMAND_S)
         first = done.stdout.decode(errors="replace").partition("\n")[0]
         return first.rpartition(" ")[2]
+
+
+def _forget_dead_probes() -> None:
+    """Remove the groups of daemons that were killed while they probed."""
+    for group in cgroup.list_groups(_PROBES):
+        if not Path("/proc", group.removeprefix(_PROBES)).exists():
+            cgroup.remove(group)
 
 
 def _stamp(path: str) -> list[int]:

@@ -24,6 +24,7 @@ from pier.containers.to_oci import OciInputs, ProcessUser, process_capabilities,
 from pier.events import Events
 from pier.images.model import Image
 from pier.images.store import Images
+from pier.linux import cgroup
 from pier.oci.platform import Platform
 from pier.registry.credentials import Auth
 from pier.runtime.oci_runtime import Runtimes
@@ -36,6 +37,7 @@ from pier.store.snapshots import Snapshotter
 
 PASSWD = b"root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n"
 GROUP = b"root:x:0:\napp:x:1000:\nstaff:x:50:app\n"
+GROUP_PARENT = "/pier-test-build"
 FACTS = read_host_facts()
 
 
@@ -276,6 +278,7 @@ async def open_bench(root: Path, *, with_runtime: bool = True) -> AsyncIterator[
             sandboxes=no_network,
             data_root=data,
             exec_root=run,
+            cgroup_parent=GROUP_PARENT,
         )
     )
     try:
@@ -284,6 +287,7 @@ async def open_bench(root: Path, *, with_runtime: bool = True) -> AsyncIterator[
         yield Bench(builder, images, root)
     finally:
         await spawner.close()
+        cgroup.remove(GROUP_PARENT)
         snapshotter.close()
         database.close()
 

@@ -21,11 +21,8 @@ PARENT = "/pier-test-runtime"
 
 
 def forget_groups() -> None:
-    """Remove the tests' groups, and what crun leaves beside the hierarchies when it is killed."""
+    """Remove the tests' groups, and what killed runtimes left of them."""
     cgroup.remove(PARENT)
-    for path in Path(f"/sys/fs/cgroup{PARENT}").glob("*"):
-        cgroup.remove_stray(f"{PARENT}/{path.name}")
-    cgroup.remove_stray(PARENT)
 
 
 def make_layer(directory: Path) -> Path:

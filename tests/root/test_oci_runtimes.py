@@ -3,6 +3,7 @@
 
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -56,6 +57,17 @@ async def test_probing_finds_what_works_and_says_why_the_rest_does_not(bench: Be
     cached = Runtimes(bench.spawner, bench.root)
     await cached.probe()
     assert cached.get("crun") == runtimes.get("crun")
+
+
+@scenario
+async def test_what_a_killed_daemon_left_of_its_probe_is_swept(bench: Bench) -> None:
+    with subprocess.Popen(["true"]) as process:
+        dead = f"/pier-probe-{process.pid}"
+    for point in cgroup.layout().controllers.values():
+        Path(f"{point}{dead}/crun").mkdir(parents=True, exist_ok=True)
+    assert cgroup.list_groups("/pier-probe-") == [dead]
+    await Runtimes(bench.spawner, bench.root).probe()
+    assert cgroup.list_groups("/pier-probe-") == []
 
 
 @scenario
