@@ -37,7 +37,7 @@ from pier.store.snapshots import Snapshotter
 
 PASSWD = b"root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n"
 GROUP = b"root:x:0:\napp:x:1000:\nstaff:x:50:app\n"
-GROUP_PARENT = "/pier-test-build"
+GROUP_PARENT = f"/pier-test-build-{os.getpid()}"
 FACTS = read_host_facts()
 
 

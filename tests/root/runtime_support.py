@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import os
 import shutil
 import socket
 import struct
@@ -17,7 +18,7 @@ from pier.runtime.orders import AttachOptions, ExecOrder, LogOrder, MonitorOrder
 from pier.runtime.spawners import Spawner
 
 NAMES = ("sh", "true", "false", "cat", "echo", "sleep", "stty", "head", "dd", "yes", "seq", "mount")
-PARENT = "/pier-test-runtime"
+PARENT = f"/pier-test-runtime-{os.getpid()}"
 
 
 def forget_groups() -> None:
