@@ -18,8 +18,22 @@ from typing import Any
 
 from typing_extensions import override
 
-_numbers = itertools.count(os.getpid() % 200)
 PATIENCE_S = 30.0
+NUMBERS = 250
+
+
+def claim_number(start: int) -> tuple[int, socket.socket]:
+    """A number for a subnet and a bridge that no test on this machine uses, until it is closed."""
+    for offset in range(NUMBERS):
+        number = (start + offset) % NUMBERS
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0pier-test-{number}")
+        except OSError:
+            claim.close()
+        else:
+            return number, claim
+    raise AssertionError("every number is taken")
 
 
 def wait_until(condition: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> None:
@@ -30,11 +44,14 @@ def wait_until(condition: Callable[[], object], what: str, patience_s: float = P
         time.sleep(0.02)
 
 
+_starts = itertools.count(os.getpid() % NUMBERS)
+
+
 class Daemon:
     """One `pier daemon` below `root`. As a context manager it is started and removed whole."""
 
     def __init__(self, root: Path, *flags: str, bridge: str = "") -> None:
-        number = next(_numbers) % 250
+        number, self._claim = claim_number(next(_starts))
         self.root = root
         self.data_root = root / "data"
         self.exec_root = root / "exec"
@@ -125,6 +142,7 @@ class Daemon:
         if kind is not None:
             sys.stderr.write(self.log.read_text()[-3000:])
         self._remove_devices()
+        self._claim.close()
         shutil.rmtree(self.root, ignore_errors=True)
 
     def remove_all(self) -> None:
