@@ -25,7 +25,7 @@ from pier.images.receiving import (
     receive,
 )
 from pier.images.store import Images
-from pier.images.transfer import Meter, Report, Step, Transfers, reported
+from pier.images.transfer import Meter, Report, Step, Transfers, reported, retrying
 from pier.images.unpack import LayerCountMismatch
 from pier.oci import platform as platforms
 from pier.oci.digest import Descriptor, Digest
@@ -128,6 +128,7 @@ class Puller:
         async def work(report: Report) -> None:
             credentials = credentials_for(parsed.domain, auth)
             repository = self._client.repository(parsed.domain, parsed.path, credentials)
+            repository.waiting = retrying(report, parsed.tagged().digest or parsed.tagged().tag)
             if not all_tags:
                 await self._one(repository, parsed.tagged(), wanted, report)
                 return

@@ -15,7 +15,7 @@ from pier.archive.compression import chunks_of, gzipped
 from pier.errors import InvalidArgument, NotFound
 from pier.images.model import Image
 from pier.images.store import Images
-from pier.images.transfer import SHORT, Meter, Report, Step, Transfers, blocking, reported
+from pier.images.transfer import SHORT, Meter, Report, Step, Transfers, blocking, reported, retrying
 from pier.oci.digest import Descriptor, Digest
 from pier.oci.manifest import (
     DOCKER_LAYER,
@@ -86,6 +86,7 @@ class Pusher:
             report(Step(status=f"The push refers to repository [{reference.name}]"))
             credentials = credentials_for(reference.domain, auth)
             repository = self._client.repository(reference.domain, reference.path, credentials)
+            repository.waiting = retrying(report, reference.tag)
             for each, image in chosen:
                 await self._one(Uploads(repository), each, image, report)
 
@@ -215,16 +216,17 @@ class Pusher:
         if self._slots.locked():
             report(Step(status="Waiting"))
         async with self._slots:
-            if await uploads.has_blob(blob.digest):
+            meter = Meter(report, "Pushing", "", blob.size)
+            if await uploads.has_blob(blob.digest, meter.waiting):
                 report(Step(status="Layer already exists"))
                 return
             for source in self._sources(reference, blob.digest):
                 if await uploads.mount(blob.digest, source.path):
                     report(Step(status=f"Mounted from {source.path}"))
                     return
-            meter = Meter(report, "Pushing", "", blob.size)
             meter(0)
-            await uploads.upload(blob, _source(self._content, blob.digest, meter))
+            content = _source(self._content, blob.digest, meter)
+            await uploads.upload(blob, content, meter.waiting)
             report(Step(status="Pushed"))
 
     def _sources(self, reference: Reference, digest: Digest) -> list[Reference]:

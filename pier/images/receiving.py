@@ -184,7 +184,7 @@ async def receive(
         sink = _Sink(ingest, pipe, unpacking, meter)
         try:
             await sink.feed()
-            await repository.fetch(layer.blob, sink)
+            await repository.fetch(layer.blob, sink, meter.waiting)
             _verify(ingest, layer, repository.registry, resumed=held > 0)
             pipe.end()
             extracted = await asyncio.shield(unpacking)
@@ -211,7 +211,7 @@ async def download(
         if await blocking(ingest.resume) > blob.size:
             ingest.restart()
         sink = _Sink(ingest, pipe, nothing, meter)
-        await repository.fetch(blob, sink)
+        await repository.fetch(blob, sink, meter.waiting)
         try:
             ingest.commit(blob.size)
         except (DigestMismatch, SizeMismatch) as error:

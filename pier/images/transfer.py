@@ -36,6 +36,15 @@ class Step:
 Report = Callable[[Step], None]
 
 
+def retrying(report: Report, id_: str) -> Callable[[int], None]:
+    """Tell of a pause before another attempt, in Docker's words."""
+
+    def waiting(seconds: int) -> None:
+        report(Step(status=f"Retrying in {seconds} second{'s' * (seconds != 1)}", id=id_))
+
+    return waiting
+
+
 async def reported(work: Callable[[Report], Awaitable[None]]) -> AsyncIterator[Step]:
     """The steps `work` reports, as they come; then its error, if any.
 
@@ -109,6 +118,10 @@ class Meter:
             return
         self._told_s = now_s
         self._report(Step(status=self._status, id=self._layer, current=done, total=self._total))
+
+    def waiting(self, seconds: int) -> None:
+        """See `retrying`."""
+        retrying(self._report, self._layer)(seconds)
 
 
 @dataclass(slots=True, eq=False)

@@ -4,7 +4,6 @@ RFC 9110 section 14. Goes on by Range where it stopped; a server that answers wi
 instead is read past what is held. As long as bytes arrive the attempts start over.
 """
 
-import asyncio
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -19,7 +18,7 @@ from pier.registry.failures import (
     WrongContent,
 )
 from pier.registry.protocol import parse_content_range
-from pier.registry.transport import Request, Transport
+from pier.registry.transport import Request, Transport, pause
 
 CHUNK = 1024 * 1024
 """Bytes handed to a sink at once, save the last: large enough to be worth a thread's attention."""
@@ -53,17 +52,21 @@ class Memory:
 async def fetch(
     transport: Transport, identity: Identity, request: Request, blob: Descriptor, sink: Sink
 ) -> None:
-    """Fill `sink` up to the blob's size, or raise what the last attempt met."""
+    """Fill `sink` up to the blob's size, or raise what the last attempt met.
+
+    A mirror that fails is not waited for: the next endpoint goes on where it stopped.
+    """
     failures = 0
+    attempts = 1 if identity.endpoint.mirror else transport.patience.attempts
     while sink.offset < blob.size:
         before = sink.offset
         try:
             await _once(transport, identity, request, blob, sink)
         except (RegistryUnreachable, ServerTrouble):
             failures = 1 if sink.offset > before else failures + 1
-            if failures >= transport.patience.attempts:
+            if failures >= attempts:
                 raise
-            await asyncio.sleep(transport.patience.delay_s(failures - 1))
+            await pause(transport.patience.delay_s(failures - 1), request.waiting)
 
 
 async def _once(

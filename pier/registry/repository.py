@@ -24,7 +24,7 @@ from pier.registry.failures import (
 )
 from pier.registry.fetching import Memory, Sink, fetch
 from pier.registry.hosts import PULL, PUSH, RESOLVE, Endpoint
-from pier.registry.transport import Request, Transport, read_bounded
+from pier.registry.transport import Request, Transport, Waiting, read_bounded
 
 _PAGE_LIMIT = 4 * 1024 * 1024
 _MAX_PAGES = 1000
@@ -65,6 +65,8 @@ class Repository:
         self.path = path
         self.credentials = credentials
         self.only_origin = False
+        self.waiting: Waiting | None = None
+        """Told of pauses before another attempt, unless a call names somebody else."""
         self.scopes = (protocol.pull_scope(path),)
 
     @property
@@ -82,6 +84,7 @@ class Repository:
         """The same, without its mirrors: for when one of them has lied."""
         made = Repository(self.transport, self.registry, self.path, self.credentials)
         made.only_origin = True
+        made.waiting = self.waiting
         return made
 
     def _endpoints(self, capability: str) -> list[Endpoint]:
@@ -120,13 +123,18 @@ class Repository:
         by_digest = reference.startswith("sha256:")
         return await self._first(PULL if by_digest else RESOLVE, reference, ask)
 
-    async def fetch(self, blob: Descriptor, sink: Sink) -> None:
+    async def fetch(self, blob: Descriptor, sink: Sink, waiting: Waiting | None = None) -> None:
         """Write to `sink` what it lacks of `blob`, going on by Range when a connection breaks.
 
         The caller checks the digest of what the sink then holds; the size is checked here:
         WrongContent as soon as there is more than the descriptor says.
         """
-        request = Request("GET", f"/{self.path}/blobs/{blob.digest}", self.scopes)
+        request = Request(
+            "GET",
+            f"/{self.path}/blobs/{blob.digest}",
+            self.scopes,
+            waiting=waiting or self.waiting,
+        )
 
         async def ask(identity: Identity) -> None:
             try:
@@ -214,7 +222,9 @@ class Repository:
         path = f"/{self.path}/manifests/{quote(reference, safe=':')}"
         accepted = frozenset({405}) if method == "HEAD" else frozenset[int]()
         headers = {"Accept": protocol.ACCEPT}
-        return Request(method, path, self.scopes, headers=headers, accepted=accepted)
+        return Request(
+            method, path, self.scopes, headers=headers, accepted=accepted, waiting=self.waiting
+        )
 
     async def _first(
         self, capability: str, what: str, ask: Callable[[Identity], Awaitable[T]]

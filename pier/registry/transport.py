@@ -6,6 +6,7 @@ down from https to http. Bodies are never decompressed and never read without a 
 """
 
 import asyncio
+import math
 import os
 import random
 import ssl
@@ -47,6 +48,8 @@ _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 _READ_BUFFER = 1024 * 1024
 
 Body = bytes | Callable[[], AsyncIterator[bytes]]
+Waiting = Callable[[int], None]
+"""Told every second of a pause how many are left: whoever watches sees why nothing moves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,7 @@ class Request:
     retried: bool = True
     unauthorized: bool = False
     """Send no credentials and let a 401 be the answer."""
+    waiting: Waiting | None = None
 
 
 class Transport:
@@ -115,7 +119,8 @@ class Transport:
             response.close() if not response.content.at_eof() else response.release()
 
     async def _answer(self, identity: Identity, request: Request) -> aiohttp.ClientResponse:
-        attempts = self.patience.attempts if request.retried else 1
+        # Behind a mirror stands another endpoint that can be asked at once.
+        attempts = self.patience.attempts if request.retried and not identity.endpoint.mirror else 1
         for attempt in range(attempts):
             last = attempt + 1 == attempts
             try:
@@ -123,7 +128,7 @@ class Transport:
             except RegistryUnreachable as error:
                 if last or isinstance(error.__cause__, aiohttp.ClientConnectorError):
                     raise
-                await asyncio.sleep(self.patience.delay_s(attempt))
+                await pause(self.patience.delay_s(attempt), request.waiting)
                 continue
             if response.status < 400 or response.status in request.accepted:
                 return response
@@ -131,7 +136,7 @@ class Transport:
             failure = await _failure(identity, response)
             if last or wait_s is None:
                 raise failure
-            await asyncio.sleep(wait_s)
+            await pause(wait_s, request.waiting)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _wait_s(self, response: aiohttp.ClientResponse, attempt: int) -> float | None:
@@ -272,6 +277,16 @@ class Transport:
                 response.close()
             await asyncio.sleep(wait_s)
         raise AssertionError("unreachable: the last attempt returns")
+
+
+async def pause(delay_s: float, waiting: Waiting | None) -> None:
+    """Sleep, and tell every second how long it will still be."""
+    while delay_s > 0:
+        if waiting is not None:
+            waiting(math.ceil(delay_s))
+        step_s = delay_s % 1.0 or 1.0
+        await asyncio.sleep(step_s)
+        delay_s -= step_s
 
 
 async def read_bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:

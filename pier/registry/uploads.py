@@ -3,7 +3,6 @@
 OCI distribution specification, "Push". Always to the origin, never to a mirror.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -21,7 +20,7 @@ from pier.registry.failures import (
     ServerTrouble,
 )
 from pier.registry.repository import Repository, absolute, with_query
-from pier.registry.transport import Request, Transport, check_target
+from pier.registry.transport import Request, Transport, Waiting, check_target, pause
 
 CHUNK = 256 * 1024 * 1024
 """Bytes per PATCH: one for nearly every layer, yet below the limits proxies are known to set
@@ -51,9 +50,13 @@ class Uploads:
         self._path = repository.path
         self._scopes = (protocol.push_scope(repository.path),)
 
-    async def has_blob(self, digest: Digest) -> bool:
+    async def has_blob(self, digest: Digest, waiting: Waiting | None = None) -> bool:
         request = Request(
-            "HEAD", f"/{self._path}/blobs/{digest}", self._scopes, accepted=frozenset({404})
+            "HEAD",
+            f"/{self._path}/blobs/{digest}",
+            self._scopes,
+            accepted=frozenset({404}),
+            waiting=waiting,
         )
         async with self._open(request) as response:
             return response.status == 200
@@ -73,14 +76,16 @@ class Uploads:
                 await self._cancel(self._location(response))
             return response.status == 201
 
-    async def upload(self, blob: Descriptor, source: Source) -> None:
+    async def upload(
+        self, blob: Descriptor, source: Source, waiting: Waiting | None = None
+    ) -> None:
         """Store a blob. Goes on where a broken connection left off; verified by the registry."""
         failures = 0
         session: _Session | None = None
         while True:
             before = session.offset if session else 0
             try:
-                session = session or await self._begin()
+                session = session or await self._begin(waiting)
                 await self._send(session, blob, source)
                 return
             except UploadLost:
@@ -99,7 +104,7 @@ class Uploads:
                     return
             if failures >= self._transport.patience.attempts:
                 raise RegistryUnreachable(self._path, "the upload is lost again and again")
-            await asyncio.sleep(self._transport.patience.delay_s(failures))
+            await pause(self._transport.patience.delay_s(failures), waiting)
 
     async def put_manifest(self, reference: str, media_type: str, data: bytes) -> Digest:
         """Store a manifest under a tag or digest. Its blobs must be there."""
@@ -109,6 +114,7 @@ class Uploads:
             self._scopes,
             headers={"Content-Type": media_type},
             body=data,
+            waiting=self._repository.waiting,
         )
         digest = digest_of(data)
         async with self._open(request) as response:
@@ -124,12 +130,13 @@ class Uploads:
     def _open(self, request: Request) -> "_Opened":
         return _Opened(self._transport, self._identity, request)
 
-    async def _begin(self) -> _Session:
+    async def _begin(self, waiting: Waiting | None) -> _Session:
         request = Request(
             "POST",
             f"/{self._path}/blobs/uploads/",
             self._scopes,
             headers={"Content-Length": "0"},
+            waiting=waiting,
         )
         async with self._open(request) as response:
             least = response.headers.get("OCI-Chunk-Min-Length", "")
