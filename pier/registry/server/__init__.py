@@ -8,5 +8,6 @@ backend    where it is kept: a directory; `s3`: object storage
 spool      uploads under way, always on the local disk
 collect    removing what nothing refers to, while serving
 cache      pull-through: another registry behind this one
+evict      keeping such a cache small
 htpasswd  metrics
 """

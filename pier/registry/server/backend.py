@@ -14,11 +14,23 @@ import asyncio
 import contextlib
 import os
 import secrets
+import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 _CHUNK = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One object of a listing."""
+
+    name: str
+    size: int
+    used_s: float
+    """When it was last stored or touched, in seconds since the epoch."""
 
 
 class Backend(Protocol):
@@ -44,6 +56,12 @@ class Backend(Protocol):
 
     async def names(self, prefix: str) -> list[str]:
         """What is directly below `prefix`, sorted."""
+
+    async def entries(self, prefix: str) -> list[Entry]:
+        """The objects directly below `prefix`."""
+
+    async def touch(self, key: str) -> None:
+        """Note that an object was used, where that can be kept; none is fine."""
 
     async def delete(self, key: str) -> None:
         """Remove an object; none is fine."""
@@ -117,6 +135,23 @@ class Directory:
             return sorted(os.listdir(self._root / prefix))  # noqa: PTH208 -- names are enough
         except (FileNotFoundError, NotADirectoryError):
             return []
+
+    async def entries(self, prefix: str) -> list[Entry]:
+        return await asyncio.to_thread(self._entries, prefix)
+
+    def _entries(self, prefix: str) -> list[Entry]:
+        found = []
+        for name in self._names(prefix):
+            with contextlib.suppress(FileNotFoundError):
+                about = (self._root / prefix / name).stat()
+                found.append(Entry(name, about.st_size, max(about.st_atime, about.st_mtime)))
+        return found
+
+    async def touch(self, key: str) -> None:
+        """The time of access alone: the other one says when it was stored."""
+        path = self._root / key
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
 
     async def delete(self, key: str) -> None:
         (self._root / key).unlink(missing_ok=True)

@@ -5,7 +5,7 @@ never older than that; content by digest is served from here without asking. Whe
 is down, slow, or answers 429, what is here is served as it is. A blob that is not here yet is
 received once, however many ask, and passed on as it arrives; its last bytes only after the
 digest was right, so nobody can take wrong content for a whole one. What a broken connection or a
-restart interrupts goes on by Range.
+restart interrupts goes on by Range. `evict` keeps it small.
 """
 
 import asyncio
@@ -28,7 +28,9 @@ from pier.registry.failures import BlobUnknown, ManifestUnknown, WrongContent
 from pier.registry.repository import Repository
 from pier.registry.server import faults
 from pier.registry.server.contents import Contents, Stored
+from pier.registry.server.evict import Bounds, Eviction, mark_used
 from pier.registry.server.metrics import Metrics
+from pier.registry.server.parsing import parse_manifest
 from pier.registry.server.spool import Spool
 
 logger = logging.getLogger(__name__)
@@ -143,6 +145,7 @@ class PullThrough:
         metrics: Metrics,
         credentials: Credentials = ANONYMOUS,
         ttl_s: float = 0.0,
+        bounds: Bounds | None = None,
     ) -> None:
         self._client = client
         self._upstream = upstream
@@ -151,6 +154,7 @@ class PullThrough:
         self._metrics = metrics
         self._credentials = credentials
         self._ttl_s = ttl_s
+        self.eviction = Eviction(contents, bounds or Bounds(), metrics)
         self._asked: dict[str, float] = {}
         self._arriving: dict[Digest, Arriving] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -162,7 +166,17 @@ class PullThrough:
         await self._client.close()
 
     async def freshen_manifest(self, name: str, reference: str) -> None:
-        """Have what the upstream has, if it can be asked; raises when there is nothing at all."""
+        """Have what the upstream has, if it can be asked; raises when there is nothing at all.
+
+        What the manifest names counts as used too: a client that has the layers asks for no more.
+        """
+        await self._freshen(name, reference)
+        with contextlib.suppress(faults.Fault):
+            stored = await self._contents.manifest(name, reference)
+            parsed = parse_manifest(stored.media_type, stored.data)
+            await mark_used(self._contents, (stored.digest, *parsed.blobs, *parsed.manifests))
+
+    async def _freshen(self, name: str, reference: str) -> None:
         here = await self._here(name, reference)
         if here is not None and self._is_fresh(name, reference):
             self._metrics.cache("manifest", "hit")
@@ -213,6 +227,7 @@ class PullThrough:
         """The blob on its way here, or None when it is here. Raises when it is nowhere."""
         if await self._contents.has_blob(name, digest):
             self._metrics.cache("blob", "hit")
+            await mark_used(self._contents, [digest])
             return None
         arriving = self._arriving.get(digest)
         if arriving is not None:
@@ -244,6 +259,7 @@ class PullThrough:
             await self._repository(name).fetch(arriving.blob, arriving)
             arriving.check(self._upstream)
             await self._contents.adopt_blob(name, arriving.blob.digest, arriving.path)
+            self.eviction.grown(arriving.blob.size)
         except PierError as error:
             failure = error
         except OSError as error:

@@ -26,6 +26,7 @@ from pier.registry.server.backend import Backend, Directory
 from pier.registry.server.cache import PullThrough
 from pier.registry.server.collect import DEFAULT_GRACE_S, collect
 from pier.registry.server.contents import Contents
+from pier.registry.server.evict import Bounds, parse_size
 from pier.registry.server.htpasswd import Htpasswd
 from pier.registry.server.parts import Parts
 from pier.registry.server.spool import Spool
@@ -89,6 +90,14 @@ def _add_serving(serve: argparse.ArgumentParser) -> None:
     add("--proxy-insecure", action="store_true", help="the upstream may speak plain HTTP")
     add("--proxy-user", default="", help="its password: environment PIER_PROXY_PASSWORD")
     add("--proxy-ttl", type=float, default=0.0, metavar="SECONDS", help="trust a tag so long")
+    add("--proxy-size", default="0", metavar="BYTES", help="keep no more than this, e.g. 20g")
+    add(
+        "--proxy-age",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="keep nothing nobody asked for so long",
+    )
 
 
 async def _serve(options: argparse.Namespace) -> None:
@@ -117,6 +126,8 @@ async def _opened(options: argparse.Namespace) -> AsyncIterator[Parts]:
     )
     if options.proxy:
         parts.cache = _cache(options, parts)
+    elif options.proxy_age or parse_size(options.proxy_size):
+        raise InvalidArgument("--proxy-size and --proxy-age are bounds of a cache: see --proxy")
     try:
         yield parts
     finally:
@@ -144,6 +155,7 @@ def _cache(options: argparse.Namespace, parts: Parts) -> PullThrough:
         metrics=parts.metrics,
         credentials=Credentials(options.proxy_user, password),
         ttl_s=options.proxy_ttl,
+        bounds=Bounds(parse_size(options.proxy_size), options.proxy_age),
     )
 
 
@@ -171,9 +183,12 @@ async def _until_stopped(parts: Parts, options: argparse.Namespace) -> None:
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGUSR1, now.set)
     async with asyncio.TaskGroup() as group:
-        collecting = group.create_task(_collect_forever(parts, options, now))
+        tasks = [group.create_task(_collect_forever(parts, options, now))]
+        if parts.cache is not None:
+            tasks.append(group.create_task(parts.cache.eviction.run_forever()))
         await stop.wait()
-        collecting.cancel()
+        for task in tasks:
+            task.cancel()
 
 
 async def _collect_forever(parts: Parts, options: argparse.Namespace, now: asyncio.Event) -> None:

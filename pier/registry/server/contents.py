@@ -53,9 +53,14 @@ class Contents:
         if len(self._recent) > _RECENT_MAX:
             del self._recent[next(iter(self._recent))]
 
-    def touched_within(self, digest: Digest, age_s: float) -> bool:
+    def used_ago_s(self, digest: Digest) -> float | None:
+        """Seconds since this process last touched it."""
         seen = self._recent.get(digest)
-        return seen is not None and time.monotonic() - seen < age_s
+        return None if seen is None else time.monotonic() - seen
+
+    def touched_within(self, digest: Digest, age_s: float) -> bool:
+        ago_s = self.used_ago_s(digest)
+        return ago_s is not None and ago_s < age_s
 
     # Blobs
 

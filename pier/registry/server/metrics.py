@@ -39,6 +39,10 @@ class Metrics:
             "pier_registry_collected_bytes", "Removed by collection", registry=registry
         )
 
+        self._evicted = counter(
+            "pier_registry_evicted_bytes", "Removed to keep a cache small", registry=registry
+        )
+
     @property
     def available(self) -> bool:
         return self._registry is not None
@@ -63,6 +67,10 @@ class Metrics:
     def collected(self, size: int) -> None:
         if self._registry is not None:
             self._collected.inc(size)
+
+    def evicted(self, size: int) -> None:
+        if self._registry is not None:
+            self._evicted.inc(size)
 
     def expose(self) -> bytes:
         """The text format."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pier.errors import InvalidArgument, NotSupported
+from pier.registry.server.backend import Entry
 
 if TYPE_CHECKING:
     from obstore.store import S3Config, S3Store
@@ -94,6 +95,20 @@ class ObjectStorage:
         paths = [str(entry["path"]) for entry in found["objects"]]
         paths += [str(path) for path in found["common_prefixes"]]
         return sorted(path.rstrip("/").rpartition("/")[2] for path in paths)
+
+    async def entries(self, prefix: str) -> list[Entry]:
+        found = await self._store.list_with_delimiter_async(prefix)
+        return [
+            Entry(
+                str(each["path"]).rpartition("/")[2],
+                int(each["size"]),
+                float(each["last_modified"].timestamp()),
+            )
+            for each in found["objects"]
+        ]
+
+    async def touch(self, key: str) -> None:
+        """Object storage keeps no time of use; the process remembers it."""
 
     async def delete(self, key: str) -> None:
         try:
