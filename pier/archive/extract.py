@@ -38,6 +38,8 @@ _REPLACED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 """How a directory is missed that a later entry put something else in the place of."""
 _NOT_KEPT = (errno.ENOTSUP, errno.EPERM)
 _TIME_LIMIT_NS = 2**62
+_MAX_KEPT_XATTRS = 64 * 1024 * 1024
+"""Bytes of directories' attributes that wait for the end. An ACL has some dozens."""
 
 _CAPABILITY = b"security.capability"
 _PLAIN_XATTRS = (b"user.", b"trusted.", b"system.posix_acl_")
@@ -76,6 +78,7 @@ class Extractor:
         self._base = base
         self._parents: dict[bytes, int] = {}
         self._directories: dict[bytes, Entry] = {}
+        self._kept = 0
         self._masked = umask() | 0o7000
         self.size = 0
 
@@ -122,13 +125,21 @@ class Extractor:
         """What an entry for the root itself does: gives it owner, mode and times."""
         if entry.kind != DIRECTORY:
             raise InvalidArchive("invalid tar archive: the root is not a directory")
-        self._directories[b""] = entry
+        self._keep(b"", entry)
+
+    def _keep(self, path: bytes, entry: Entry) -> None:
+        """Remember what a directory shall look like in the end; a bomb must not fill the memory."""
+        entry.link = b""
+        self._kept += sum(map(len, entry.xattrs.values()))
+        if self._kept > _MAX_KEPT_XATTRS:
+            raise InvalidArchive("invalid tar archive: too many attributes of directories")
+        self._directories[path] = entry
 
     def replace(self, parent: int, path: bytes, name: bytes, entry: Entry) -> bool:
         """Remove what is at `name`, and say so; False if `entry` is the same directory or file."""
         found = os.stat(name, dir_fd=parent, follow_symlinks=False)
         if stat.S_ISDIR(found.st_mode) and entry.kind == DIRECTORY:
-            self._directories[path] = entry
+            self._keep(path, entry)
             return False
         if entry.kind == HARD_LINK and self._is_link_to(found, entry):
             return False
@@ -159,7 +170,7 @@ class Extractor:
                 self._file(parent, name, entry, pieces)
             case b"5":
                 os.mkdir(name, 0o700, dir_fd=parent)
-                self._directories[path] = entry
+                self._keep(path, entry)
             case b"2":
                 os.symlink(entry.link, name, dir_fd=parent)
                 self._finish_by_name(parent, name, entry)

@@ -30,7 +30,7 @@ GNU_SPARSE = b"S"
 
 XATTR = b"SCHILY.xattr."
 _MAX_ID = 2**32 - 2
-_MAX_SIZE = 2**63 - 1
+MAX_SIZE = 2**63 - 1
 _MAX_OCTAL_ID = 0o7777777
 _MAX_OCTAL_SIZE = 0o77777777777
 _NAME = 100
@@ -101,7 +101,7 @@ def parse_header(block: bytes) -> Entry:
     if kind in _OLD_REGULAR:
         kind = DIRECTORY if name.endswith(b"/") else REGULAR
     length = parse_number(size)
-    if not 0 <= length <= _MAX_SIZE:
+    if not 0 <= length <= MAX_SIZE:
         raise InvalidArchive("invalid tar archive: negative size")
     entry = Entry(
         kind,
@@ -165,7 +165,7 @@ def parse_pax_time(text: bytes) -> int:
 
 def apply_records(entry: Entry, records: list[tuple[bytes, bytes]]) -> Mapping[bytes, bytes]:
     """Change `entry` as the PAX records before it say; return those about sparse files."""
-    sparse: dict[bytes, bytes] = {}
+    sparse: dict[bytes, list[bytes]] = {}
     xattrs: dict[bytes, bytes] = {}
     for key, value in records:
         match key:
@@ -174,7 +174,7 @@ def apply_records(entry: Entry, records: list[tuple[bytes, bytes]]) -> Mapping[b
             case b"linkpath":
                 entry.link = value
             case b"size":
-                entry.size = entry.stored = min(_decimal(value), _MAX_SIZE)
+                entry.size = entry.stored = min(_decimal(value), MAX_SIZE)
             case b"uid":
                 entry.uid = checked_id(_decimal(value))
             case b"gid":
@@ -184,11 +184,10 @@ def apply_records(entry: Entry, records: list[tuple[bytes, bytes]]) -> Mapping[b
             case _ if key.startswith(XATTR):
                 xattrs[key[len(XATTR) :]] = value
             case _ if key.startswith(b"GNU.sparse."):
-                name = key[len(b"GNU.sparse.") :]
                 # 0.0 repeats offset and numbytes for each extent.
-                sparse[name] = sparse[name] + b"," + value if name in sparse else value
+                sparse.setdefault(key[len(b"GNU.sparse.") :], []).append(value)
     entry.xattrs = xattrs
-    return sparse
+    return {name: b",".join(values) for name, values in sparse.items()}
 
 
 def parse_extents(numbers: list[int], size: int) -> list[Extent]:

@@ -20,6 +20,7 @@ from pier.archive.header import (
     GNU_LONG_LINK,
     GNU_LONG_NAME,
     GNU_SPARSE,
+    MAX_SIZE,
     PAX,
     PAX_GLOBAL,
     ZERO_BLOCK,
@@ -32,7 +33,7 @@ from pier.archive.header import (
 )
 
 MAX_HEADER = 1024 * 1024
-"""Bytes that PAX records, a long name or a sparse map may have."""
+"""Bytes that PAX records and long names of one entry, or a sparse map may have."""
 _VOLUME_LABEL = b"V"
 _DUMP_DIRECTORY = b"D"
 _CONTIGUOUS = b"7"
@@ -147,6 +148,7 @@ class TarReader:
     def _next(self) -> Entry | None:
         """The next entry with all that the headers before it say about it."""
         records: list[tuple[bytes, bytes]] = []
+        room = MAX_HEADER
         for _ in range(_MAX_METADATA_BLOCKS):
             block = self._block()
             if block is None:
@@ -156,13 +158,16 @@ class TarReader:
             entry = parse_header(block)
             self._begin(entry.stored)
             if entry.kind == PAX:
-                records += parse_records(self.read(MAX_HEADER))
+                records += parse_records(self.read(room))
             elif entry.kind == GNU_LONG_NAME:
-                records.append((b"path", self.read(MAX_HEADER).partition(b"\0")[0]))
+                records.append((b"path", self.read(room).partition(b"\0")[0]))
             elif entry.kind == GNU_LONG_LINK:
-                records.append((b"linkpath", self.read(MAX_HEADER).partition(b"\0")[0]))
+                records.append((b"linkpath", self.read(room).partition(b"\0")[0]))
             elif entry.kind not in (PAX_GLOBAL, _VOLUME_LABEL):
                 return self._complete(entry, block, records)
+            else:
+                continue
+            room -= entry.stored
         raise InvalidArchive("invalid tar archive: too many headers about one entry")
 
     def _complete(self, entry: Entry, block: bytes, records: list[tuple[bytes, bytes]]) -> Entry:
@@ -222,6 +227,8 @@ class TarReader:
                 raise InvalidArchive("invalid tar archive: bad map of a sparse file")
             *complete, rest = (rest + self._source.read(BLOCK_SIZE)).split(b"\n")
             lines += complete
+            if len(rest) > BLOCK_SIZE:
+                raise InvalidArchive("invalid tar archive: bad map of a sparse file")
             read += BLOCK_SIZE
             self._left -= BLOCK_SIZE
             entry.stored -= BLOCK_SIZE
@@ -230,7 +237,7 @@ class TarReader:
         return [_number(text) for text in lines[1:wanted]]
 
     def _set_extents(self, entry: Entry, numbers: list[int]) -> None:
-        if len(numbers) % 2 or entry.size < 0:
+        if len(numbers) % 2 or not 0 <= entry.size <= MAX_SIZE:
             raise InvalidArchive("invalid tar archive: bad map of a sparse file")
         entry.extents = parse_extents(numbers, entry.size)
         if sum(extent.length for extent in entry.extents) != entry.stored:

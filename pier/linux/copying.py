@@ -1,7 +1,7 @@
 """Copying a directory tree with everything about it, without ever leaving the target.
 
-Owner, mode, times, extended attributes, hard links, links, devices and pipes are kept; sockets
-are left out. Work is done by descriptor and follows no link: another process may change the
+Owner, mode, times, extended attributes, holes, hard links, links, devices and pipes are kept;
+sockets are left out. Work is done by descriptor and follows no link: another process may change the
 target meanwhile and gains nothing. The source should be quiet.
 """
 
@@ -132,13 +132,34 @@ def _copy_file(pair: _Pair, name: str) -> None:
     try:
         target = os.open(name, _WRITE, 0o600, dir_fd=pair.target)
         try:
-            while os.sendfile(target, source, None, _CHUNK):
-                pass
+            _copy_data(source, target)
             copy_attributes(source, target)
         finally:
             os.close(target)
     finally:
         os.close(source)
+
+
+def _copy_data(source: int, target: int) -> None:
+    """Holes stay holes: an image may hold a file that is larger than the disk."""
+    size = os.fstat(source).st_size
+    position = 0
+    while position < size:
+        try:
+            position = os.lseek(source, position, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            break
+        end = os.lseek(source, position, os.SEEK_HOLE)
+        os.lseek(target, position, os.SEEK_SET)
+        while position < end:
+            sent = os.sendfile(target, source, position, min(_CHUNK, end - position))
+            if not sent:
+                break
+            position += sent
+        position = end
+    os.ftruncate(target, size)
 
 
 def _dress(pair: _Pair, name: str, found: os.stat_result) -> None:

@@ -3,11 +3,13 @@
 import contextlib
 import io
 import os
+import resource
 import stat
 import subprocess
 import tarfile
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,8 @@ from hypothesis import strategies as st
 
 from pier.archive.changes import Change, Kind, list_changes
 from pier.archive.compression import CHUNK, decompressed, gzipped, zstandard
-from pier.archive.entry import InvalidArchive
+from pier.archive.entry import DIRECTORY, REGULAR, Entry, InvalidArchive
+from pier.archive.header import PAX, format_entry, padding
 from pier.archive.layer import Extracted, extract_layer, inherit
 from pier.archive.layer_writer import write_layer
 from pier.archive.tarball import ExtractOptions, OverwriteRefused, extract_tree, write_tree
@@ -696,3 +699,55 @@ def test_changes_of_an_upper_directory_are_told(tmp_path: Path) -> None:
         ("/twice/deleted", 1),
     ]
     assert found == [Change(path, Kind(kind)) for path, kind in expected]
+
+
+def record(key: bytes, value: bytes) -> bytes:
+    rest = len(key) + len(value) + 3
+    length = rest + len(str(rest))
+    return b"%d %b=%b\n" % (rest + len(str(length)), key, value)
+
+
+def pax(*records: bytes) -> bytes:
+    data = b"".join(records)
+    header = Entry(PAX, b"pax", size=len(data), stored=len(data))
+    return format_entry(header) + data + bytes(padding(len(data)))
+
+
+SPARSE = record(b"GNU.sparse.major", b"1") + record(b"GNU.sparse.minor", b"0")
+
+
+def endless(name: str) -> Iterator[bytes]:
+    """Archives of a few kilobytes, once compressed, that ask for time or memory without end."""
+    sized = Entry(REGULAR, b"file", size=1 << 20, stored=1 << 20)
+    for number in range(100_000):
+        match name:
+            case "attributes of directories":
+                value = b"%d" % number * 100_000
+                yield pax(record(b"SCHILY.xattr.user.a", value))
+                yield format_entry(Entry(DIRECTORY, b"%d" % number))
+            case "records before one entry":
+                yield pax(record(b"GNU.sparse.offset", b"1") * 40_000)
+            case "a map without an end":
+                yield pax(SPARSE, record(b"GNU.sparse.realsize", b"9"))
+                yield format_entry(sized) + b"1" * (1 << 20)
+            case "a size no file can have":
+                yield pax(SPARSE, record(b"GNU.sparse.realsize", b"9" * 19))
+                yield format_entry(sized) + b"0\n".ljust(1 << 20, b"\0")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "attributes of directories",
+        "records before one entry",
+        "a map without an end",
+        "a size no file can have",
+    ],
+)
+def test_bombs_are_refused_in_bounded_time_and_memory(layer: Path, name: str) -> None:
+    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.process_time()
+    with pytest.raises(InvalidArchive):
+        extract_layer(endless(name), layer)
+    assert time.process_time() - started < 5
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 200 * 1024

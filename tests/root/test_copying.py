@@ -54,6 +54,21 @@ def test_everything_is_kept(trees: tuple[Path, Path]) -> None:
     assert (target / "link").readlink() == Path("/etc/passwd")
 
 
+def test_holes_stay_holes(trees: tuple[Path, Path]) -> None:
+    source, target = trees
+    with (source / "lastlog").open("wb") as file:
+        file.seek(1 << 30)
+        file.write(b"end")
+        file.truncate(1 << 40)
+    copy(source, target)
+    copied = (target / "lastlog").stat()
+    assert copied.st_size == 1 << 40
+    assert copied.st_blocks * 512 < 1 << 20
+    with (target / "lastlog").open("rb") as file:
+        file.seek((1 << 30) - 1)
+        assert file.read(5) == b"\0end\0"
+
+
 def test_a_link_in_the_target_is_not_followed(trees: tuple[Path, Path], tmp_path: Path) -> None:
     source, target = trees
     (source / "dir").mkdir()
