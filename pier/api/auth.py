@@ -81,5 +81,5 @@ def build_secrets(headers: Mapping[str, str]) -> dict[str, bytes]:
         return {}
     try:
         return msgspec.json.decode(_decoded(text), type=dict[str, bytes])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise InvalidSecrets from None

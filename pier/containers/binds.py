@@ -23,6 +23,18 @@ _CLASSES = (
     frozenset(("consistent", "cached", "delegated")),
 )
 _TMPFS_OPTIONS = frozenset(("exec", "noexec"))
+_TMPFS_FLAGS = frozenset(
+    """defaults ro rw suid nosuid dev nodev exec noexec sync async dirsync atime noatime diratime
+    nodiratime relatime norelatime strictatime nostrictatime private rprivate shared rshared slave
+    rslave unbindable runbindable""".split()
+)
+_TMPFS_VALUES = frozenset(("size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol"))
+_IN_PROC = frozenset(
+    f"/proc/{name}"
+    for name in """cpuinfo diskstats meminfo stat swaps uptime loadavg slabinfo net/dev
+    sys/kernel/ns_last_pid sys/crypto/fips_enabled""".split()
+)
+"""What lxcfs and its like provide, as runc has it."""
 _SIZES = (("g", 1 << 30), ("m", 1 << 20), ("k", 1 << 10))
 _NO_ROOT = "invalid specification: destination can't be '/'"
 
@@ -82,10 +94,13 @@ def mount_points(
             raise DuplicateMountPoint(point.destination)
         own[point.destination] = _named(point, new_name)
     chosen = inherited | own
+    for point in own.values():
+        check_proc(point)
     for path in sorted(spec.volumes):
         destination = _destination(path)
         if destination not in chosen:
             chosen[destination] = _anonymous(destination, new_name())
+            check_proc(chosen[destination])
     return tuple(chosen[path] for path in sorted(chosen, key=_parts))
 
 
@@ -270,8 +285,26 @@ def _anonymous(destination: str, name: str) -> MountPoint:
     )
 
 
+def check_proc(point: MountPoint) -> None:
+    """Raise InvalidMount for what would take the place of procfs (CVE-2019-16884).
+
+    An image could bring its own /proc as a VOLUME, and with it the files that tell the runtime
+    which profile a process has. The host's own procfs is one.
+    """
+    path = point.destination
+    if path != "/proc" and not path.startswith("/proc/"):
+        return
+    host_proc = point.kind == "bind" and point.source == "/proc" and path == "/proc"
+    if path not in _IN_PROC and not host_proc:
+        raise InvalidMount(point.kind, f"{path} cannot be mounted because it is inside /proc")
+
+
 def _tmpfs(path: str, options: str) -> MountPoint:
     destination = _destination(path)
+    for option in filter(None, options.split(",")):
+        key, equals, value = option.partition("=")
+        if not (key in _TMPFS_VALUES and value if equals else option in _TMPFS_FLAGS):
+            raise InvalidMount("tmpfs", f"invalid tmpfs option {option!r}")
     writable = "ro" not in options.split(",")
     return MountPoint(kind="tmpfs", destination=destination, options=options, writable=writable)
 

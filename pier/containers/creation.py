@@ -29,12 +29,19 @@ from pier.containers.resources import supported, with_defaults
 from pier.containers.spec import ContainerSpec, EndpointSpec, HostSpec, LogSpec, RestartPolicy
 from pier.containers.store import NameInUse, checked_name
 from pier.containers.validate import validate
-from pier.errors import InvalidArgument, NotFound
+from pier.errors import Failed, InvalidArgument, NotFound
 from pier.images.model import Image
 from pier.linux.mount import open_overlay
 from pier.linux.paths import makedirs_in_root
 
 HOST_PORTS_DISCARDED = "Published ports are discarded when using host network mode"
+
+
+class NoWorkingDir(Failed):
+    def __init__(self, path: str, error: OSError) -> None:
+        file = isinstance(error, NotADirectoryError)
+        words = " is not a directory" if file else f": {error.strerror}"
+        super().__init__(f"Cannot mkdir: {path}{words}")
 
 
 class Creation:
@@ -174,12 +181,19 @@ class Creation:
             root = open_overlay(overlay)
             try:
                 if workdir:
-                    os.close(makedirs_in_root(root, workdir))
+                    _make_working_dir(root, workdir)
                 mounts.copy_up(root, fresh)
             finally:
                 os.close(root)
 
         await asyncio.to_thread(work)
+
+
+def _make_working_dir(root_fd: int, path: str) -> None:
+    try:
+        os.close(makedirs_in_root(root_fd, path))
+    except OSError as error:
+        raise NoWorkingDir(path, error) from error
 
 
 def completed_host(host: HostSpec, defaults: Defaults) -> HostSpec:

@@ -23,7 +23,7 @@ from pier.linux.paths import open_in_root
 
 _BELOW = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_MAGICLINKS
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV)
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENAMETOOLONG)
 
 
 class BindSourceMissing(InvalidArgument):
@@ -51,6 +51,14 @@ class SubpathNotFound(Failed):
 class CannotMountOverFile(InvalidArgument):
     def __init__(self, path: str) -> None:
         super().__init__(f"cannot mount volume over existing file, file exists {path}")
+
+
+class NotCopiedUp(Failed):
+    def __init__(self, point: MountPoint, error: OSError) -> None:
+        super().__init__(
+            f"failed to copy {point.destination} of the image into volume {point.name}: "
+            f"{error.strerror}"
+        )
 
 
 def with_sources(points: Sequence[MountPoint], directory: Path) -> tuple[MountPoint, ...]:
@@ -106,7 +114,7 @@ def copy_up(root_fd: int, points: Sequence[MountPoint]) -> None:
     """Fill the empty ones among the volumes `points` with what the image has in their place.
 
     root_fd: the container's root file system, before anything is mounted in it. Blocks. Raises
-    CannotMountOverFile.
+    CannotMountOverFile, NotCopiedUp.
     """
     for point in points:
         if point.kind == "volume" and not point.no_copy and not point.subpath:
@@ -121,6 +129,8 @@ def _copy_up_one(root_fd: int, point: MountPoint) -> None:
         try:
             if not os.listdir(target_fd):  # noqa: PTH208 - a descriptor, not a path
                 copy_tree(source_fd, target_fd)
+        except OSError as error:
+            raise NotCopiedUp(point, error) from error
         finally:
             os.close(target_fd)
 

@@ -59,6 +59,8 @@ def parse_ps_arguments(ps_args: str) -> list[str]:
     renamed = _RENAMED.search(ps_args)
     if renamed and renamed[1].lower() != "pid":
         raise BadPsArguments(f'specifying "{renamed[1]}={renamed[2]}" is not allowed')
+    if "\0" in ps_args:
+        raise BadPsArguments("ps: NUL in the arguments")
     try:
         return shlex.split(ps_args or "-ef")
     except ValueError as error:

@@ -130,7 +130,7 @@ def _find_user(who: str, passwd: Sequence[PasswdEntry]) -> PasswdEntry | None:
     if not who:
         return next((entry for entry in passwd if entry.uid == 0), PasswdEntry("root", 0, 0, "/"))
     by_name = next((entry for entry in passwd if entry.name == who), None)
-    if by_name or not who.isdecimal():
+    if by_name or not _is_id(who):
         return by_name
     return next((entry for entry in passwd if entry.uid == int(who)), None)
 

@@ -33,6 +33,7 @@ def validate(spec: ContainerSpec, facts: HostFacts) -> list[str]:
     """Warnings for the client. Raises InvalidArgument for what cannot be."""
     host = spec.host
     _check_process(spec)
+    _check_words(spec)
     namespaces.check_modes(host)
     _check_host(host)
     for mount in host.mounts:
@@ -71,6 +72,23 @@ def _check_process(spec: ContainerSpec) -> None:
     for entry in spec.env:
         if entry.partition("=")[0] == "":
             raise InvalidSpec(f"invalid environment variable: {entry}")
+
+
+def _check_words(spec: ContainerSpec) -> None:
+    """What is written into /etc/hosts and resolv.conf line by line, or names a control group."""
+    host = spec.host
+    for what, texts in (
+        ("hostname", (spec.hostname,)),
+        ("domainname", (spec.domainname,)),
+        ("DNS search domain", host.dns_search),
+        ("DNS option", host.dns_options),
+    ):
+        for text in texts:
+            if not text.isprintable() or (" " in text and what.endswith("name")):
+                raise InvalidSpec(f"invalid {what}: {text}")
+    parent = host.resources.cgroup_parent
+    if ".." in parent.split("/") or not parent.isprintable():
+        raise InvalidSpec(f"invalid cgroup parent: {parent}")
 
 
 def _check_host(host: HostSpec) -> None:

@@ -127,7 +127,19 @@ def test_a_command_may_be_one_string() -> None:
             "mount path must be absolute",
         ),
         ({"HostConfig": {"Dns": ["here"]}}, "invalid DNS address: here"),
+        ({"HostConfig": {"Dns": ["fe80::1%eth0\nnameserver 1.2.3.4"]}}, "invalid DNS address"),
         ({"HostConfig": {"ExtraHosts": ["nope"]}}, 'bad format for add-host: "nope"'),
+        ({"HostConfig": {"ExtraHosts": ["a\n1.2.3.4 bank:1.2.3.4"]}}, "bad format for add-host"),
+        (
+            {"HostConfig": {"ExtraHosts": ["a:1.2.3.4\n1.2.3.4 bank"]}},
+            "invalid IP address in add-host",
+        ),
+        (
+            {"HostConfig": {"PortBindings": {"80/sctp": [{"HostIp": "fe80::1%} ; flush"}]}}},
+            "invalid host IP address: fe80::1%} ; flush",
+        ),
+        ({"Env": ["A=b\0c"]}, "invalid JSON: a string with a NUL"),
+        ({"HostConfig": {"Sysctls": {"net.x\0": "1"}}}, "invalid JSON: a string with a NUL"),
         (
             {"NetworkingConfig": {"EndpointsConfig": {"n": {"IPAMConfig": {"IPv4Address": "x"}}}}},
             "invalid IPv4 address: x",
@@ -153,6 +165,7 @@ def test_what_no_host_could_do_is_refused_in_dockers_words(
         (b'{"Image": "a"} {}', "unexpected content after JSON"),
         (b"{", "invalid JSON: "),
         (b"[]", "invalid JSON: "),
+        (b'"\x80"', "invalid JSON: invalid start byte"),
         (b'{"HostConfig": ' * 100, "invalid JSON: "),
     ],
 )

@@ -55,6 +55,29 @@ def test_v_is_understood(raw: str, expected: MountPoint) -> None:
     assert parse_bind(raw) == expected
 
 
+@pytest.mark.parametrize("path", ["/proc", "/proc/", "/proc/self", "/x/../proc/sys", "//proc"])
+def test_nothing_takes_the_place_of_procfs(path: str) -> None:
+    for host, volumes in (
+        (HostSpec(binds=(f"/s:{path}",)), ()),
+        (HostSpec(binds=(f"v:{path}",)), ()),
+        (HostSpec(tmpfs={path: ""}), ()),
+        (HostSpec(mounts=(MountRequest(kind="bind", source="/s", target=path),)), ()),
+        (HostSpec(), (path,)),  # an image's VOLUME
+    ):
+        with pytest.raises(InvalidArgument, match="because it is inside /proc"):
+            points(host, volumes)
+
+
+def test_the_hosts_procfs_and_what_lxcfs_has_may_be_bound() -> None:
+    points(HostSpec(binds=("/proc:/proc", "/lxcfs/meminfo:/proc/meminfo")))
+
+
+@pytest.mark.parametrize("option", ["bind", "rbind", "remount", "idmap", "size", "foo=1", "mode="])
+def test_a_tmpfs_is_a_tmpfs(option: str) -> None:
+    with pytest.raises(InvalidArgument, match="invalid tmpfs option"):
+        points(HostSpec(tmpfs={"/t": f"rw,{option}"}))
+
+
 @pytest.mark.parametrize(
     ("raw", "message"),
     [

@@ -198,11 +198,22 @@ def test_seccomp_is_there_unless_unconfined() -> None:
         HostSpec(sysctls={"net.x": "1"}, network_mode="host"),
         HostSpec(annotations={"": "x"}),
         HostSpec(cap_drop=("wings",)),
+        HostSpec(dns_search=("a\nnameserver 1.2.3.4",)),
+        HostSpec(dns_options=("ndots:1\n",)),
+        HostSpec(resources=Resources(cgroup_parent="../..")),
+        HostSpec(resources=Resources(cgroup_parent="/pier/\n")),
     ],
 )
 def test_an_impossible_container_is_refused(host: HostSpec) -> None:
     with pytest.raises(InvalidArgument):
         validate(ContainerSpec(host=host), FACTS)
+
+
+@pytest.mark.parametrize("word", ["a\n1.2.3.4 bank", "a b", "\t"])
+def test_a_name_is_one_word(word: str) -> None:
+    for spec in (ContainerSpec(hostname=word), ContainerSpec(domainname=word)):
+        with pytest.raises(InvalidArgument):
+            validate(spec, FACTS)
 
 
 def test_sizes_of_disks_are_not_supported_here() -> None:

@@ -35,11 +35,28 @@ def decode_body(data: bytes, kind: type[T]) -> T:
         if "trailing" in str(error):
             raise InvalidArgument("unexpected content after JSON") from None
         raise InvalidJson(str(error)) from None
+    except UnicodeDecodeError as error:
+        raise InvalidJson(error.reason) from None
     except RecursionError:
         raise InvalidJson("nested too deeply") from None
     if value is None:
         value = {}
+    if b"\\u0000" in data:
+        _check_nul(value)
     return convert(value, kind)
+
+
+def _check_nul(value: Json) -> None:
+    """No name, path, argument or label can have one: the kernel would read the text to there."""
+    pending = [value]
+    while pending:
+        match pending.pop():
+            case str() as text if "\0" in text:
+                raise InvalidJson("a string with a NUL")
+            case list() as items:
+                pending += items
+            case dict() as items:
+                pending += [*items.keys(), *items.values()]
 
 
 def convert(value: Json, kind: type[T]) -> T:

@@ -74,7 +74,7 @@ def _check_address(what: str, text: str, version: int) -> None:
         found = ip_address(text).version
     except ValueError:
         raise InvalidAddress(what, text) from None
-    if found != version:
+    if found != version or "%" in text:
         raise InvalidAddress(what, text)
 
 

@@ -25,6 +25,7 @@ from pier.errors import InvalidArgument
 
 _POLICIES = ("no", "always", "unless-stopped", "on-failure")
 _PORT = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
+_SCOPE = re.compile(r"%[A-Za-z0-9_.-]{1,15}\Z")
 _PROTOCOLS = ("tcp", "udp", "sctp")
 _LARGEST_PORT = 65535
 
@@ -198,11 +199,8 @@ def _check_binding(item: PortBindingJson) -> None:
         first, last = _port_range(item.host_port)
         if first > last:
             raise InvalidPort(item.host_port)
-    if item.host_ip:
-        try:
-            ip_address(item.host_ip)
-        except ValueError:
-            raise InvalidHostSetting(f"invalid host IP address: {item.host_ip}") from None
+    if item.host_ip and not _is_address(item.host_ip):
+        raise InvalidHostSetting(f"invalid host IP address: {item.host_ip}")
 
 
 def _port_range(text: str) -> tuple[int, int]:
@@ -222,16 +220,25 @@ def parse_port(text: str) -> tuple[int, str]:
     return first, protocol
 
 
+def _is_address(text: str) -> bool:
+    """Not with a scope: ipaddress lets it be any text, and these end up in files and rules."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return False
+    return "%" not in str(address)
+
+
 def _check_addresses(json: HostConfig) -> None:
     for server in json.dns:
-        try:
-            ip_address(server)
-        except ValueError:
-            raise InvalidHostSetting(f"invalid DNS address: {server}") from None
+        if not _is_address(_SCOPE.sub("", server)):
+            raise InvalidHostSetting(f"invalid DNS address: {server}")
     for line in json.extra_hosts or ():
         name, colon, address = line.partition(":")
-        if not name or not colon or not address:
+        if not name or not colon or not address or not name.isprintable() or " " in name:
             raise InvalidHostSetting(f'bad format for add-host: "{line}"')
+        if address != "host-gateway" and not _is_address(address.strip("[]")):
+            raise InvalidHostSetting(f'invalid IP address in add-host: "{address}"')
     for path in json.tmpfs or {}:
         if not path.startswith("/"):
             raise InvalidHostSetting(f"invalid tmpfs path: {path}: it must be absolute")
