@@ -45,6 +45,7 @@ _FIXED = """\
     chain guard {
         type filter hook prerouting priority raw; policy accept;
         iifname @bridges ip daddr 127.0.0.0/8 drop
+        iifname @bridges ip saddr 127.0.0.0/8 drop
     }
     chain prerouting {
         type nat hook prerouting priority dstnat; policy accept;
@@ -76,7 +77,8 @@ _FIXED = """\
     }
 """
 # guard: route_localnet lets 127.0.0.1 of the host reach a container, and would let a container
-#   reach 127.0.0.1 of the host; this is before connection tracking, so answers are not affected.
+#   reach 127.0.0.1 of the host, or speak to the host in its name; this is before connection
+#   tracking, so answers are not affected.
 # publish, from output too (-100 is dstnat; nft has no name for it there): so no proxy is needed
 #   for a client on the host itself. ::1 cannot be routed off lo, so the daemon's proxy serves it.
 # forward, docker0: old dockerds drop nothing on the way in, they rely on FORWARD's policy.

@@ -176,6 +176,11 @@ def check_request(network: Network, request: EndpointRequest) -> None:
 
 
 def _problems(pool: Pool) -> Iterator[str]:
+    for text in (pool.subnet, pool.ip_range, pool.gateway, *pool.auxiliary.values()):
+        if "%" in text:
+            # ipaddress lets a scope be any text, and this is written into the firewall's rules.
+            yield f"invalid address {text}: a scope has no meaning here"
+            return
     try:
         subnet = ip_network(pool.subnet, strict=False)
     except ValueError:

@@ -38,7 +38,7 @@ from pier.networks.table import Table
 
 _log = logging.getLogger(__name__)
 
-_DEVICE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,14}\Z")
+_DEVICE_NAME = re.compile(r"(?!(?:all|default)\Z)[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}\Z")
 _CHECK_EVERY_S = 30.0
 _DRIVERS = ("bridge", "host", "null")
 _OTHERS_DRIVERS = ("macvlan", "ipvlan", "overlay")

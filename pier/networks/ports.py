@@ -134,9 +134,12 @@ class HostPorts:
     def _addresses(self, endpoint: Endpoint, request: PortRequest) -> Sequence[str]:
         if request.host_ip:
             try:
-                return [str(ip_address(request.host_ip))]
+                address = ip_address(request.host_ip)
             except ValueError:
                 raise InvalidPort(request.host_ip) from None
+            if "%" in str(address):
+                raise InvalidPort(request.host_ip)
+            return [str(address)]
         default = endpoint.network.bind_ip
         default = self._bind_ip if default in ("", *ANY) else default
         if default not in ("", *ANY):

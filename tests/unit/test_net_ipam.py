@@ -161,3 +161,17 @@ def test_users_choose_addresses_only_in_subnets_they_chose() -> None:
     default = Network(id="2" * 64, spec=NetworkSpec(name="bridge", pools=(pool,)))
     with pytest.raises(InvalidArgument, match="supported on user defined networks only"):
         ipam.check_request(default, wish)
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [
+        Pool(subnet="fe80::%x; flush ruleset/64"),
+        Pool(subnet="fd00::/64", gateway="fd00::1%x"),
+        Pool(subnet="fd00::/64", ip_range="fd00::%x/80"),
+        Pool(subnet="fd00::/64", auxiliary={"a": "fd00::2%x"}),
+    ],
+)
+def test_a_scope_is_no_part_of_an_address(pool: Pool) -> None:
+    with pytest.raises(InvalidArgument, match="scope"):
+        decide(replace(SPEC, pools=(pool,), enable_ipv6=True))
