@@ -121,10 +121,14 @@ def _on_reload(engine: Engine, arguments: flags.Arguments) -> None:
 
 @contextlib.contextmanager
 def _locked(settings: Settings) -> Iterator[None]:
-    """Both roots are one daemon's at a time; the kernel frees the locks however it ends."""
+    """Both roots are one daemon's at a time; the kernel frees the locks however it ends.
+
+    Nobody else looks into the data root; through the exec root the group finds the API's socket.
+    """
     with contextlib.ExitStack() as stack:
-        for root in (settings.paths.data_root, settings.paths.exec_root):
-            root.mkdir(parents=True, exist_ok=True, mode=0o711)
+        for root, mode in ((settings.paths.data_root, 0o710), (settings.paths.exec_root, 0o711)):
+            root.mkdir(parents=True, exist_ok=True)
+            root.chmod(mode)
             fd = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             stack.callback(os.close, fd)
             try:

@@ -50,6 +50,9 @@ class Database:
     """The open database. Use it only on the thread that made it (the event loop's)."""
 
     def __init__(self, path: Path) -> None:
+        # The environment of every container is in it; SQLite gives its other files the same mode.
+        path.touch(mode=0o600)
+        path.chmod(0o600)
         self._connection = sqlite3.connect(path, isolation_level=None, timeout=10.0)
         self._connection.row_factory = sqlite3.Row
         try:

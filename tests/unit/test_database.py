@@ -78,3 +78,13 @@ def test_a_database_of_the_first_schema_is_brought_up(tmp_path: Path) -> None:
     users = [tuple(row) for row in second.execute("SELECT * FROM image_users ORDER BY image")]
     assert users == [("i", "c", "n", 1), ("mounted", "c", "n", 1)]
     second.close()
+
+
+def test_nobody_else_reads_what_containers_were_told(tmp_path: Path) -> None:
+    path = tmp_path / "pier.db"
+    path.touch(mode=0o644)
+    database = Database(path)
+    database.execute("CREATE TABLE t (a)")
+    assert {p.stat().st_mode & 0o777 for p in tmp_path.glob("pier.db*")} == {0o600}
+    assert len(list(tmp_path.glob("pier.db*"))) == 3
+    database.close()
