@@ -10,12 +10,21 @@ from pier.registry.failures import InvalidHosts
 from pier.registry.hosts import Trust
 
 
-@lru_cache(maxsize=256)
 def context(trust: Trust) -> ssl.SSLContext:
     """The context for a host; raises InvalidHosts when a file of it cannot be used.
 
-    Kept for the life of the process: a changed certificate needs a reload, see `forget`.
+    Made once, and again when one of the files has changed.
     """
+    pairs = [path for pair in trust.certificates for path in (pair.certificate, pair.key) if path]
+    try:
+        stamps = tuple(path.stat().st_mtime_ns for path in (*trust.authorities, *pairs))
+    except OSError as error:
+        raise InvalidHosts(str(error.filename), str(error.strerror)) from error
+    return _context(trust, stamps)
+
+
+@lru_cache(maxsize=256)
+def _context(trust: Trust, _stamps: tuple[int, ...]) -> ssl.SSLContext:
     made = ssl.create_default_context()
     try:
         for authority in trust.authorities:
@@ -28,11 +37,6 @@ def context(trust: Trust) -> ssl.SSLContext:
         made.check_hostname = False
         made.verify_mode = ssl.CERT_NONE
     return made
-
-
-def forget() -> None:
-    """Read every certificate anew from now on."""
-    context.cache_clear()
 
 
 def proxy_for(url: str, environ: Mapping[str, str]) -> str | None:

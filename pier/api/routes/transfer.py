@@ -1,5 +1,6 @@
 """Images on their way: pull, push, import, load, save; and what a registry says."""
 
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
@@ -11,11 +12,12 @@ from pier.api.call import Call, settled
 from pier.api.dispatch import Route
 from pier.api.progress import send_progress
 from pier.api.routes.archive import TAR, body_chunks
+from pier.api.schema.filters import Filters, InvalidFilter
 from pier.errors import Failed, Forbidden, InvalidArgument, NotSupported, Unavailable
 from pier.images.model import Image
 from pier.images.transfer import Step
-from pier.oci.platform import Platform
 from pier.oci.reference import parse_reference
+from pier.registry.queries import SearchFilters
 
 
 class ScratchIsReserved(Forbidden):
@@ -131,14 +133,29 @@ def _names(call: Call) -> tuple[str, ...]:
 async def search(call: Call) -> web.StreamResponse:
     if not call.text("term"):
         raise InvalidArgument("missing 'term' parameter")
-    call.filters(("is-official", "is-automated", "stars"))
+    filters = _search_filters(call.filters(("is-official", "is-automated", "stars")))
     limit = call.number("limit", 25)
     if not 1 <= limit <= 100:
         raise InvalidArgument(f"limit {limit} is outside the range of [1, 100]")
     registry = call.part("registry", "docker search")
     with _asking_a_registry():
-        found = await registry.search(call.text("term"), limit=limit)
+        found = await registry.search(
+            call.text("term"),
+            limit=limit,
+            auth=registry_auth(call.request.headers),
+            filters=filters,
+        )
     return answers.json(found)
+
+
+def _search_filters(filters: Filters) -> SearchFilters:
+    stars = 0
+    for text in filters.get("stars"):
+        if not re.fullmatch(r"[+-]?\d{1,9}", text, re.ASCII):
+            raise InvalidFilter(f"stars={text}")
+        stars = max(stars, int(text))
+    official = filters.flag("is-official", default=False) if "is-official" in filters else None
+    return SearchFilters(official, filters.flag("is-automated", default=False), stars)
 
 
 async def distribution(call: Call) -> web.StreamResponse:
@@ -149,14 +166,16 @@ async def distribution(call: Call) -> web.StreamResponse:
             str(reference.tagged()), auth=registry_auth(call.request.headers)
         )
     descriptor = {"mediaType": found.media_type, "digest": found.digest, "size": found.size}
-    platforms = [_platform(platform) for platform in found.platforms]
-    return answers.json({"Descriptor": descriptor, "Platforms": platforms})
+    return answers.json({"Descriptor": descriptor, "Platforms": found.platforms})
 
 
-def _platform(platform: Platform) -> dict[str, str]:
-    shown = {"architecture": platform.architecture, "os": platform.os}
-    optional = {"os.version": platform.os_version, "variant": platform.variant}
-    return shown | {key: value for key, value in optional.items() if value}
+async def manifest(call: Call) -> web.StreamResponse:
+    """Pier's own: a manifest or index as the registry has it, for `pier manifest inspect`."""
+    registry = call.part("registry", "asking a registry")
+    with _asking_a_registry():
+        found = await registry.manifest(call.name, auth=registry_auth(call.request.headers))
+    headers = {"Content-Type": found.media_type, "Docker-Content-Digest": found.digest}
+    return web.Response(body=found.data, headers=headers)
 
 
 async def login(call: Call) -> web.StreamResponse:
@@ -178,5 +197,6 @@ ROUTES = (
     Route("POST", "/images/{name}/push", push),
     Route("GET", "/images/{name}/attestations", attestations),
     Route("GET", "/distribution/{name}/json", distribution),
+    Route("GET", "/distribution/{name}/manifest", manifest),
     Route("POST", "/auth", login),
 )
