@@ -9,13 +9,13 @@ import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from bench import registry
 from bench.build import CachedBuild, make_context
+from bench.disk import own_disk
 from bench.engines import Dockerd, Engine, Pier, Podman, running
 from bench.large_image import make_archive
 from bench.work import WORK, Work, load_image
@@ -32,8 +32,8 @@ def main() -> None:
     parser.add_argument("--megabytes", type=int, default=300, help="size of the image to load")
     arguments = parser.parse_args()
     kinds = [k for k in (Pier, Dockerd, Podman) if k.name in arguments.engines.split(",")]
-    with tempfile.TemporaryDirectory(prefix="pb", dir="/var/tmp") as directory:
-        table = _compare(kinds, Path(directory), arguments.only, arguments.megabytes)
+    with own_disk() as root:
+        table = _compare(kinds, root, arguments.only, arguments.megabytes)
     sys.stdout.write(table)
     if arguments.write:
         _write(table)
