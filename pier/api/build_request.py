@@ -1,8 +1,9 @@
 """From the parameters of `POST /build` to a BuildRequest.
 
 Docker's parameters, and Pier's own: `contexts` (JSON, named contexts), `parcel` (the body holds
-several contexts), `ssh` (JSON, sockets of agents on this machine), `allow` (entitlements), and
-the header X-Pier-Build-Secrets. `outputs` is Docker's, of its BuildKit.
+several contexts), `ssh` (JSON, sockets of agents on this machine), `allow` (entitlements),
+`nocachefilter` (stages), and the header X-Pier-Build-Secrets. `outputs` is Docker's, of its
+BuildKit.
 """
 
 import stat
@@ -58,6 +59,7 @@ def build_request(call: Call) -> BuildRequest:
         extra_hosts=call.texts("extrahosts"),
         network=call.text("networkmode") or "default",
         no_cache=call.flag("nocache"),
+        no_cache_stages=frozenset(name.lower() for name in call.texts("nocachefilter")),
         pull=call.flag("pull"),
         squash=call.flag("squash"),
         limits=_limits(call),
@@ -134,10 +136,16 @@ def _limits(call: Call) -> Limits:
         cpu_quota=call.number("cpuquota"),
         cpuset_cpus=call.text("cpusetcpus"),
         cpuset_mems=call.text("cpusetmems"),
-        cgroup_parent=call.text("cgroupparent"),
+        cgroup_parent=_cgroup_parent(call.text("cgroupparent")),
         shm_size=call.number("shmsize"),
         ulimits=_ulimits(call),
     )
+
+
+def _cgroup_parent(text: str) -> str:
+    if ".." in text.split("/") or not text.isprintable():
+        raise InvalidArgument(f"invalid cgroup parent: {text}")
+    return text
 
 
 def _ulimits(call: Call) -> tuple[Ulimit, ...]:

@@ -3,7 +3,8 @@
 `explain=1` says for every step that ran which input was not what it was, as text and as
 `{"aux": {"Explain": ...}}`. `lines=1` names the Dockerfile's line before the error of a RUN.
 `events=1` tells the steps as they happen, those of parallel stages in between each other, as
-`{"aux": {"Event": ...}}` instead of text. Outputs come last: each is announced by
+`{"aux": {"Event": ...}}` instead of text. `check=1` builds nothing and answers what the checks
+found, as text and as `{"aux": {"Check": [..]}}`. Outputs come last: each is announced by
 `{"aux": {"Output": {"Index": .., "Size": ..}}}` and follows as so many bytes, which are no JSON.
 """
 
@@ -15,9 +16,11 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from pier.build.builder import Builder
+from pier.build.checks import Finding
 from pier.build.progress import (
     BuildEvent,
     ImageBuilt,
+    PullTold,
     Remark,
     StageDone,
     StepCached,
@@ -78,6 +81,26 @@ async def build_stream(
             yield part
 
 
+async def check_stream(
+    builder: Builder, request: BuildRequest, context: AsyncIterator[bytes]
+) -> AsyncIterator[Step | bytes]:
+    """What the checks find, and nothing else."""
+    checked = await builder.check(request, context)
+    yield Step(aux={"Check": [finding_json(finding) for finding in checked.findings]})
+    yield Step(stream=checked.text)
+
+
+def finding_json(finding: Finding) -> Mapping[str, object]:
+    return {
+        "Rule": finding.rule,
+        "Description": finding.description,
+        "URL": finding.url,
+        "Detail": finding.detail,
+        "Line": finding.line,
+        "EndLine": max(finding.line, finding.end_line),
+    }
+
+
 async def _told(
     builder: Builder,
     request: BuildRequest,
@@ -121,7 +144,9 @@ async def _outputs(files: Sequence[BinaryIO]) -> AsyncIterator[Step | bytes]:
 
 def _steps(event: BuildEvent, manner: Manner) -> list[Step]:
     """The messages that tell one event."""
-    steps = []
+    steps: list[Step] = []
+    if isinstance(event, PullTold) and not manner.events:
+        return [] if manner.quiet else [event.step]
     if isinstance(event, ImageBuilt):
         steps.append(Step(aux={"ID": event.id}))
     if manner.events:
@@ -144,6 +169,13 @@ def explain_json(event: StepRuns) -> Mapping[str, object]:
     return {"Step": event.number, "Reason": event.miss.told(), "Changes": changes}
 
 
+def pull_text(step: Step) -> str:
+    """A line of a pull, as the last line of a step's output."""
+    words = [f"{step.id}:"] * bool(step.id) + [step.status]
+    words += [f"{step.current * 100 // step.total}%"] * bool(step.total)
+    return " ".join(words) + "\n"
+
+
 def event_json(event: BuildEvent) -> Mapping[str, object]:
     """An event as an object: its kind, its stage, and what it has to say."""
     said: Mapping[str, object]
@@ -156,6 +188,8 @@ def event_json(event: BuildEvent) -> Mapping[str, object]:
             said = {**explain_json(event), "Runs": bool(event.id)}
         case StepOutput():
             said = {"Step": event.number, "Text": event.data.decode("utf-8", "replace")}
+        case PullTold():
+            said = {"Step": event.number, "Text": pull_text(event.step)}
         case StepCached() | StepDone():
             said = {"Step": event.number}
         case Remark():

@@ -26,13 +26,14 @@ from pier.build.cache_store import (
     CacheStore,
     PruneRequest,
 )
+from pier.build.checks import Finding, report
 from pier.build.context import remove_directory
 from pier.build.layers import Layers
 from pier.build.progress import ImageBuilt, ImageTagged, InOrder, Progress
 from pier.build.request import BuildRequest, BuildResult
 from pier.build.run import MakeConfig, Runner, Sandboxes
 from pier.build.scope import StepLocks
-from pier.build.sources import GetImage
+from pier.build.sources import ImageFinder
 from pier.errors import InvalidArgument
 from pier.images.store import Images
 from pier.oci.reference import Reference, parse_reference
@@ -47,7 +48,7 @@ class BuilderParts:
     images: Images
     spawner: Spawner
     runtimes: Runtimes
-    get_image: GetImage
+    finder: ImageFinder
     make_config: MakeConfig
     sandboxes: Sandboxes
     data_root: Path
@@ -69,6 +70,14 @@ class CachePruned:
 
     keys: tuple[str, ...]
     bytes_reclaimed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What the checks found, and the same as `text` for people."""
+
+    findings: tuple[Finding, ...]
+    text: str
 
 
 class Builder:
@@ -115,27 +124,14 @@ class Builder:
         """
         names = tuple(_checked_tag(tag) for tag in request.tags)
         exports.check_outputs(request.outputs)
-        async with self._directory() as directory, AsyncExitStack() as stack:
-            build = Build(
-                request=request,
-                directory=directory,
-                quick=await stack.enter_async_context(self._runner.scratch()),
-                images=self._images,
-                get_image=self._parts.get_image,
-                layers=self._layers,
-                cache=self._cache,
-                locks=self._locks,
-                caches=self._mounts,
-                runner=self._runner,
-                now=self._parts.clock_ns,
-            )
-            stack.callback(build.close)
+        async with self._directory() as directory, self._begun(request, directory) as build:
             plan = await build.plan_from(context)
             ordered = InOrder(progress, [stage.index for stage in plan.stages])
             build.tell = ordered if in_order else progress
-            stack.callback(ordered.flush)
-            result = await build.run()
-            ordered.flush()
+            try:
+                result = await build.run()
+            finally:
+                ordered.flush()
             image_id = ""
             if exports.keeps_image(request.outputs):
                 image_id = (await build.make_image(result, names)).id
@@ -148,6 +144,34 @@ class Builder:
         for tag in tags:
             progress(ImageTagged(reference=tag))
         return BuildResult(image_id, tags, files)
+
+    async def check(self, request: BuildRequest, context: AsyncIterator[bytes]) -> Checked:
+        """What the checks find in the Dockerfile; nothing is built."""
+        async with self._directory() as directory, self._begun(request, directory) as build:
+            await build.plan_from(context)
+            checker = build.checker
+            findings = await checker.of_all()
+            text = report(findings, request.dockerfile, checker.dockerfile.lines)
+            return Checked(tuple(findings), text)
+
+    @asynccontextmanager
+    async def _begun(self, request: BuildRequest, directory: Path) -> AsyncIterator[Build]:
+        async with AsyncExitStack() as stack:
+            build = Build(
+                request=request,
+                directory=directory,
+                quick=await stack.enter_async_context(self._runner.scratch()),
+                images=self._images,
+                finder=self._parts.finder,
+                layers=self._layers,
+                cache=self._cache,
+                locks=self._locks,
+                caches=self._mounts,
+                runner=self._runner,
+                now=self._parts.clock_ns,
+            )
+            stack.callback(build.close)
+            yield build
 
     async def _exported(
         self, request: BuildRequest, made: exports.Made, directory: Path

@@ -1,21 +1,18 @@
 """One build under way: context, plan, stages side by side, and the image at the end."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pier.build import fetch, git
+from pier.build.bases import Bases
 from pier.build.cache_mounts import CacheMounts
 from pier.build.cache_store import CacheStore
-from pier.build.context import (
-    Context,
-    blocking_chunks,
-    open_context,
-    remote_dockerfile,
-    unpack_where_it_fits,
-)
+from pier.build.checking import Checker, check_options
+from pier.build.checks import ChecksFailed, Finding
 from pier.build.instructions import Arg
+from pier.build.intake import Intake
 from pier.build.layers import Layers
 from pier.build.mounting import Mounter
 from pier.build.parser import DockerfileError, parse_dockerfile
@@ -29,25 +26,22 @@ from pier.build.plan import (
     read_program,
 )
 from pier.build.progress import BuildEvent, Remark
-from pier.build.request import BuildRequest, Layer
+from pier.build.request import BuildRequest
 from pier.build.run import Runner
 from pier.build.scope import Scope, StepLocks, total_steps
-from pier.build.sources import GetImage, Sources, below
+from pier.build.sources import ImageFinder, Sources
 from pier.build.squash import squash
 from pier.build.stage import StageBuild, StageResult
 from pier.build.state import PROXIES, first_state
-from pier.build.steps import is_git_url
 from pier.errors import InvalidArgument
 from pier.images.model import Image
 from pier.images.store import Images
-from pier.oci.image import ImageConfig, RunConfig, chain_ids
-from pier.oci.platform import Platform, parse_platform
+from pier.oci.image import ImageConfig, RunConfig
+from pier.oci.platform import parse_platform
 from pier.oci.reference import Reference
 
 _ALWAYS_KNOWN = PROXIES | {"SOURCE_DATE_EPOCH"}
 _BUILDKIT = "BUILDKIT_"
-PARCEL_MAIN = "context"
-"""Where the main context is in a parcel of several."""
 
 
 class Build:
@@ -60,7 +54,7 @@ class Build:
         directory: Path,
         quick: Path,
         images: Images,
-        get_image: GetImage,
+        finder: ImageFinder,
         layers: Layers,
         cache: CacheStore,
         locks: StepLocks,
@@ -70,16 +64,15 @@ class Build:
     ) -> None:
         self._request = request
         self._directory = directory
-        self._quick = quick
+        self._intake = Intake(request, directory, quick)
         self._images = images
-        self._get_image = get_image
+        self._finder = finder
         self._layers = layers
         self._caches = caches
         self._results: dict[int, asyncio.Future[StageResult]] = {}
         self._waits: dict[int, int] = {}
-        self._context: Context | None = None
+        self._opened = contextlib.ExitStack()
         self._group: asyncio.TaskGroup
-        self._parcel: Path
         self._inputs: PlanInputs
         self._program: Program
         self.runner = runner
@@ -95,13 +88,13 @@ class Build:
             directory=directory,
         )
         self.plan: Plan
+        self.bases: Bases
+        self.checker: Checker
         self.sources: Sources
         self.mounter: Mounter
 
     def close(self) -> None:
-        if self._context is not None:
-            self.sources.close()
-            self._context.close()
+        self._opened.close()
         self.scope.close()
 
     def _told(self, event: BuildEvent) -> None:
@@ -112,8 +105,10 @@ class Build:
         """Take in the context, read the Dockerfile, decide what to build."""
         host = self._images.host
         platform = parse_platform(self._request.platform, host) if self._request.platform else host
-        context = await self._receive(stream)
-        self._context = context
+        context, parcel = await self._intake.receive(stream)
+        self._opened.callback(context.close)
+        dockerfile = parse_dockerfile(context.dockerfile)
+        options = check_options(dockerfile, self._request.arguments)
         self._inputs = PlanInputs(
             target=self._request.target,
             build_arguments=self._request.arguments,
@@ -121,60 +116,54 @@ class Build:
             target_platform=platform,
             contexts=frozenset(self._request.contexts),
         )
+        self._program = read_program(dockerfile)
+        self.bases = Bases(self.scope, self._images, self._finder, dockerfile.escape)
         self.sources = Sources(
             context=context,
             contexts=self._request.contexts,
-            parcel=self._parcel,
+            parcel=parcel,
             directory=self._directory,
             layers=self._layers,
             chain_of=self._chain_of,
-            get_image=self._image,
+            get_image=self.bases.image,
             platform=platform,
         )
+        self._opened.callback(self.sources.close)
         self.mounter = Mounter(self.sources, self._caches, self._request)
-        self._program = read_program(parse_dockerfile(context.dockerfile))
         self.plan = make_plan(self._program, self._inputs)
+        self.checker = Checker(
+            dockerfile=dockerfile,
+            program=self._program,
+            plan=self.plan,
+            inputs=self._inputs,
+            ignored=context.ignored,
+            options=options,
+            bases=self.bases,
+            image_of=self._base_image,
+        )
         return self.plan
 
-    async def _receive(self, stream: AsyncIterator[bytes]) -> Context:
-        remote, parcel = self._request.remote, None
-        if self._request.parcel or not remote:
-            parcel = await self._unpacked(stream)
-        if remote:
-            place = await self._fetched(remote)
-        else:
-            assert parcel is not None
-            place = below(parcel, PARCEL_MAIN) if self._request.parcel else parcel
-        self._parcel = parcel or place
-        return await asyncio.to_thread(open_context, place, self._request.dockerfile)
-
-    async def _unpacked(self, stream: AsyncIterator[bytes]) -> Path:
-        place, quick = self._directory / "context", self._quick / "context"
-        for path in (place, quick):
-            await asyncio.to_thread(path.mkdir, mode=0o755)
-        return await asyncio.to_thread(unpack_where_it_fits, blocking_chunks(stream), quick, place)
-
-    async def _fetched(self, remote: str) -> Path:
-        place = self._directory / "fetched"
-        await asyncio.to_thread(place.mkdir, mode=0o755)
-        if is_git_url(remote) or remote.startswith("github.com/"):
-            source = git.parse_git_url(remote)
-            keep = self._request.arguments.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", "") in ("1", "true")
-            await git.check_out(source, place, keep_git_dir=keep)
-            return await asyncio.to_thread(below, place, source.subdirectory)
-        if remote.startswith(("http://", "https://")):
-            await self._download(remote, place)
-            return place
-        raise InvalidArgument(f"unsupported remote context: {remote}")
-
-    async def _download(self, url: str, place: Path) -> None:
-        file = self._directory / "remote"
-        await fetch.download(url, file)
-        await asyncio.to_thread(remote_dockerfile, file, place)
-
     async def run(self) -> StageResult:
-        """Build every stage that the target needs; the first error ends all others."""
+        """Build every stage that the target needs; the first error ends all others.
+
+        What the checks found is told last, also of a build that fails; with `error=true` it
+        keeps anything from being built. Raises ChecksFailed.
+        """
+        if self.checker.options.error and (findings := await self.checker.of_all()):
+            self._tell(findings)
+            raise ChecksFailed(findings)
+        try:
+            result = await self._run()
+        finally:
+            self._tell(self.checker.of_known())
         self._warn()
+        return result
+
+    def _tell(self, findings: Sequence[Finding]) -> None:
+        for finding in findings:
+            self.tell(Remark(text=finding.told(), warning=True))
+
+    async def _run(self) -> StageResult:
         counts = [len(stage.instructions) for stage in self.plan.stages]
         total = total_steps(counts)
         loop = asyncio.get_running_loop()
@@ -193,16 +182,11 @@ class Build:
         return self._results[self.plan.target].result()
 
     async def _build(self, stage: Stage, work: StageBuild) -> None:
-        await self._imported()
+        if not self._request.no_cache:
+            await self.bases.import_caches(self._inputs.target_platform)
         self._results[stage.index].set_result(await work.build())
 
-    async def _imported(self) -> None:
-        for name in self._request.cache_from:
-            image = self._images.find(name)
-            if image is not None:
-                self.scope.import_image(image)
-
-    async def base(self, stage: Stage) -> StageResult:
+    async def base(self, stage: Stage, *, number: int) -> StageResult:
         """What a stage starts from."""
         outer = {**self.plan.arguments, **self._request.arguments}
         given = self._request.arguments
@@ -215,49 +199,20 @@ class Build:
             )  # fmt: skip
             return replace(below, state=replace(state, run=below.state.run))
         if stage.scratch:
-            return self._from_config(stage, _scratch_config(stage), outer)
-        reference = source.image or self.sources.image_of_context(source.context)
+            return self.bases.from_config(_scratch_config(stage), outer)
+        reference = self._base_image(stage)
         if not reference:
             raise DockerfileError(stage.start.line, f"{source.context} is files, not an image")
-        image = await self._image(reference, stage.platform, pull=self._request.pull)
-        return self._from_image(stage, image, outer)
-
-    def _from_image(self, stage: Stage, image: Image, outer: dict[str, str]) -> StageResult:
-        result = self._from_config(stage, image.config, outer)
-        layers = tuple(
-            Layer(diff_id, chain_id)
-            for diff_id, chain_id in zip(image.layers, chain_ids(image.layers), strict=True)
+        image = await self.bases.image(
+            reference, stage.platform, pull=self._request.pull, stage=stage.index, number=number
         )
-        return replace(
-            result,
-            chain_id=image.chain_id,
-            key=image.id,
-            layers=layers,
-            base_layers=len(layers),
-            image=image.id,
-        )
+        return self.bases.from_image(image, outer)
 
-    def _from_config(self, stage: Stage, config: ImageConfig, outer: dict[str, str]) -> StageResult:
-        state = first_state(
-            config.run, author=config.author, given=self._request.arguments, outer=outer,
-            escape=self.plan.escape,
-        )  # fmt: skip
-        triggers = config.run.on_build
-        epoch = self.scope.epoch_ns
-        return StageResult(
-            state=replace(state, run=replace(state.run, on_build=triggers)),
-            config=config,
-            chain_id="",
-            key="",
-            history=config.history,
-            created_ns=config.created_ns or (epoch or 0),
-        )
-
-    async def _image(self, reference: str, platform: Platform, *, pull: bool) -> Image:
-        """An image, which stays until the build is over."""
-        image = await self._get_image(reference, platform, pull=pull, auths=self._request.auths)
-        self.scope.keep(image.chain_id)
-        return image
+    def _base_image(self, stage: Stage) -> str:
+        """The reference, "" for a stage, nothing, or files."""
+        if stage.scratch or stage.base.stage is not None:
+            return ""
+        return stage.base.image or self.sources.image_of_context(stage.base.context)
 
     async def require(self, stage: int, *, by: int) -> None:
         await self._wait(stage, by=by)
@@ -294,7 +249,7 @@ class Build:
                 self._group.create_task(self._build(stage, work))
 
     def _warn(self) -> None:
-        """Say which build arguments nothing asked for, and what is odd in the Dockerfile."""
+        """Say which build arguments nothing asked for."""
         known = {*platform_arguments(self._inputs), *_ALWAYS_KNOWN, *_declared(self._program)}
         unused = [
             name

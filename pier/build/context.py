@@ -49,11 +49,12 @@ class OutsideContext(InvalidArgument):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """An open context directory; `close` it. `tree` leaves out what the ignore file says."""
+    """An open context directory; `close` it. What is `ignored` is not in it any more."""
 
     directory: Path
     tree: Tree
     dockerfile: bytes
+    ignored: IgnoreRules
 
     def close(self) -> None:
         os.close(self.tree.root_fd)
@@ -154,11 +155,12 @@ def open_context(directory: Path, dockerfile: str) -> Context:
     root_fd = os.open(directory, _DIRECTORY)
     try:
         name, text = _find_dockerfile(root_fd, dockerfile)
-        _remove_ignored(root_fd, _ignore_rules(root_fd, name))
+        ignored = _ignore_rules(root_fd, name)
+        _remove_ignored(root_fd, ignored)
     except BaseException:
         os.close(root_fd)
         raise
-    return Context(directory, Tree(root_fd, IgnoreRules([])), text)
+    return Context(directory, Tree(root_fd, IgnoreRules([])), text, ignored)
 
 
 def open_tree(directory: Path, *, own_ids: bool = False) -> Tree:

@@ -28,7 +28,10 @@ class _Fault(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Expanded:
-    """`text` as one word; `words` parted at blanks that were not quoted; names it asked for."""
+    """`text` as one word; `words` parted at blanks that were not quoted; names it asked for.
+
+    unset: those that nobody set, and for which the word has nothing to say instead.
+    """
 
     text: str
     words: tuple[str, ...]
@@ -176,7 +179,7 @@ class _Reader:
         return self._modified(name, operator, word)
 
     def _modified(self, name: str, operator: str, word: str) -> str:
-        value, is_set = self._value(name)
+        value, is_set = self._value(name, needed=operator[-1] in "#%")
         absent = not is_set or (operator.startswith(":") and not value)
         match operator[-1]:
             case "-":
@@ -213,9 +216,12 @@ class _Reader:
                 self._at += 1
         return self._word[start : self._at]
 
-    def _value(self, name: str) -> tuple[str, bool]:
+    def _value(self, name: str, *, needed: bool = True) -> tuple[str, bool]:
         value = self._variables.get(name)
-        (self.unset if value is None else self.used).add(name)
+        if value is not None:
+            self.used.add(name)
+        elif needed:
+            self.unset.add(name)
         return value or "", value is not None
 
     def _peek(self) -> str:

@@ -72,10 +72,13 @@ class Caution:
 
 @dataclass(frozen=True, slots=True)
 class Dockerfile:
+    """`lines` are the physical ones, for whoever shows where something is."""
+
     nodes: tuple[Node, ...]
     escape: str = "\\"
     directives: Mapping[str, str] = field(default_factory=dict)
     cautions: tuple[Caution, ...] = ()
+    lines: tuple[str, ...] = ()
 
 
 def parse_dockerfile(data: bytes) -> Dockerfile:
@@ -136,7 +139,13 @@ class _Reader:
                 nodes.append(node)
         if not nodes:
             raise DockerfileError(0, "file with no instructions")
-        return Dockerfile(tuple(nodes), self._escape, self._directives, tuple(self._cautions))
+        return Dockerfile(
+            tuple(nodes),
+            self._escape,
+            self._directives,
+            tuple(self._cautions),
+            tuple(self._lines),
+        )
 
     def _read_directives(self) -> None:
         for number, line in enumerate(self._lines, 1):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pier.build.cache import Miss
+from pier.images.transfer import Step
 
 SHORT = 12
 
@@ -59,6 +60,14 @@ class StepDone(BuildEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PullTold(BuildEvent):
+    """A word of a pull that the step `number` waits for; 0 when it is no step's base image."""
+
+    number: int = 0
+    step: Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StageDone(BuildEvent):
     """Nothing more comes of this stage."""
 
@@ -85,7 +94,10 @@ Progress = Callable[[BuildEvent], None]
 
 
 class InOrder:
-    """Passes events on, those of a stage only when all before it have said StageDone."""
+    """Passes events on, those of a stage only when all before it have said StageDone.
+
+    How far a pull has come is not held back: nobody wants to see it afterwards.
+    """
 
     def __init__(self, progress: Progress, stages: Sequence[int]) -> None:
         self._progress = progress
@@ -99,7 +111,7 @@ class InOrder:
             self._advance()
         elif event.stage < 0 or (self._left and event.stage == self._left[0]):
             self._progress(event)
-        else:
+        elif not (isinstance(event, PullTold) and event.step.total):
             self._held[event.stage].append(event)
 
     def flush(self) -> None:

@@ -16,13 +16,11 @@ class Output:
     """Something to make besides the image: "local" and "tar" (its files), "oci" and "docker".
 
     The image is made and tagged unless outputs are given and all are files. path None: into a
-    file without a name, which is the result's. rewrite_timestamp: no file in a layer made here is
-    younger than SOURCE_DATE_EPOCH.
+    file without a name, which is the result's.
     """
 
     type: str
     path: Path | None = None
-    rewrite_timestamp: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +31,7 @@ class BuildRequest:
     build_args: a value None takes nothing (the client had no such variable). contexts: named
     contexts, `docker-image://`, URLs, or `input:DIR`, a directory of the main context. parcel: the
     client's archive holds several: `context/` is the main one, `input:` counts from its root.
+    no_cache_stages: stages, by name or number, that are built anew.
     auths: for registries, by the names that the client knows them by.
     network: of RUN: "default", "none", "host", or a network. secrets and ssh: by ID; ssh is the
     path of an agent's socket. allow_insecure: RUN --security=insecure is allowed.
@@ -47,6 +46,7 @@ class BuildRequest:
     labels: Mapping[str, str] = field(default_factory=dict)
     platform: str = ""
     no_cache: bool = False
+    no_cache_stages: frozenset[str] = frozenset()
     pull: bool = False
     squash: bool = False
     cache_from: tuple[str, ...] = ()

@@ -5,7 +5,7 @@ the clock, and the lease that keeps everything made so far.
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
 from pier.build.cache import Miss, StepKey, explain
@@ -13,9 +13,8 @@ from pier.build.cache_store import CacheStore, StepResult
 from pier.build.layers import Layers
 from pier.build.progress import BuildEvent
 from pier.build.request import BuildRequest
-from pier.images.model import Image
 from pier.oci.digest import Digest
-from pier.oci.image import next_chain_id
+from pier.oci.image import ImageConfig, next_chain_id
 from pier.store.leases import Leases
 
 KEY_COMMENT = "pier.build.v1 "
@@ -69,6 +68,7 @@ class Scope:
         self._lease = leases.create(now(), _LEASE_S)
         self._made: dict[str, StepResult] = {}
         self._imported: dict[str, StepResult] = {}
+        self._pulls: dict[str, Callable[[], Awaitable[None]]] = {}
 
     def close(self) -> None:
         self._leases.release(self._lease)
@@ -87,16 +87,27 @@ class Scope:
     def hold(self, key: StepKey) -> contextlib.AbstractAsyncContextManager[None]:
         return self._locks.hold(key.digest)
 
-    def find(self, key: StepKey) -> StepResult | None:
-        """The result of the step, if it need not run. Ask while holding the key."""
+    def find(self, key: StepKey, *, fresh: bool = False) -> StepResult | None:
+        """The result of the step, if it need not run. Ask while holding the key.
+
+        fresh: only what this build itself has made counts.
+        """
         digest = key.digest
         result = self._made.get(digest)
-        if result is None and not self.request.no_cache:
+        if result is None and not (fresh or self.request.no_cache):
             result = self._cache.find(digest, self._now()) or self._imported.get(digest)
         if result is None or not self.layers.has(result.chain_id):
             return None
         self.remember(key, result)
         return result
+
+    async def fetch(self, key: StepKey) -> StepResult | None:
+        """As `find`, from an image of `--cache-from` whose layers are not here: they are pulled."""
+        pull = self._pulls.get(key.digest)
+        if pull is None or self.request.no_cache:
+            return None
+        await pull()
+        return self.find(key)
 
     def remember(self, key: StepKey, result: StepResult) -> None:
         self.keep(result.chain_id, result.blob)
@@ -107,23 +118,29 @@ class Scope:
         self._cache.add(key, result, self._now())
         self.remember(key, result)
 
-    def why(self, key: StepKey) -> Miss:
+    def why(self, key: StepKey, *, fresh: bool = False) -> Miss:
         """Why `find` found nothing."""
         if self.request.no_cache:
             return Miss("caching is off (--no-cache)")
+        if fresh:
+            return Miss("caching is off for this stage (--no-cache-filter)")
         return explain(key, self._cache.similar(key))
 
-    def import_image(self, image: Image) -> None:
-        """Take an image's layers as results, by the keys in its history (`--cache-from`)."""
-        layers = iter(image.layers)
+    def import_history(self, config: ImageConfig, pull: Callable[[], Awaitable[None]]) -> None:
+        """Take an image's layers as results, by the keys in its history (`--cache-from`).
+
+        pull: brings the layers here, if they are wanted.
+        """
+        layers = iter(config.diff_ids)
         chain_id = ""
-        for entry in image.config.history:
+        for entry in config.history:
             diff_id = None if entry.empty_layer else next(layers, None)
             if diff_id is not None:
                 chain_id = next_chain_id(chain_id, diff_id)
             if entry.comment.startswith(KEY_COMMENT):
                 key = entry.comment.removeprefix(KEY_COMMENT)
                 self._imported[key] = StepResult(chain_id, diff_id, None, 0, entry.created_ns)
+                self._pulls[key] = pull
 
 
 def total_steps(counts: Sequence[int]) -> int:

@@ -22,8 +22,10 @@ from pier.build.steps import is_git_url, is_http_url
 from pier.build.trees import Tree, inside
 from pier.errors import InvalidArgument
 from pier.images.model import Image
+from pier.images.transfer import Report
 from pier.linux.mount import Overlay, open_overlay
 from pier.linux.paths import resolve_in_root
+from pier.oci.image import ImageConfig
 from pier.oci.platform import Platform
 from pier.registry.credentials import Auth
 
@@ -31,12 +33,26 @@ IMAGE_SCHEME = "docker-image://"
 INPUT_SCHEME = "input:"
 
 
-class GetImage(Protocol):
-    """An image by its reference: the local one, or pulled when missing or asked for."""
+class ImageFinder(Protocol):
+    """Where images come from, whoever has them."""
 
-    def __call__(
-        self, reference: str, platform: Platform, *, pull: bool, auths: Mapping[str, Auth]
-    ) -> Awaitable[Image]: ...
+    def get_image(
+        self,
+        reference: str,
+        platform: Platform,
+        *,
+        pull: bool,
+        auths: Mapping[str, Auth],
+        report: Report,
+    ) -> Awaitable[Image]:
+        """The local one, or pulled when missing or asked for; the pull is told to `report`."""
+        ...
+
+    def get_config(
+        self, reference: str, platform: Platform, *, auths: Mapping[str, Auth]
+    ) -> Awaitable[ImageConfig]:
+        """The config alone, of the local image or from the registry."""
+        ...
 
 
 class FindImage(Protocol):

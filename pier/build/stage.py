@@ -78,7 +78,7 @@ class StageParts(Protocol):
     mounter: Mounter
     runner: Runner
 
-    def base(self, stage: Stage) -> Awaitable[StageResult]: ...
+    def base(self, stage: Stage, *, number: int) -> Awaitable[StageResult]: ...
     def require(self, stage: int, *, by: int) -> Awaitable[None]: ...
 
 
@@ -98,13 +98,15 @@ class StageBuild:
         self._number = number
         self._total = total
         self._line_key = ""
+        names = parts.scope.request.no_cache_stages
+        self._fresh = stage.name in names or str(stage.index) in names
         self._result: StageResult
 
     async def build(self) -> StageResult:
         """Run all steps; errors name the line they come from."""
         stage, start = self._stage, self._stage.start
         self._started(start)
-        base = await self._parts.base(stage)
+        base = await self._parts.base(stage, number=self._number)
         triggers = self._triggers(base.state.run.on_build)
         run = replace(base.state.run, on_build=())
         self._result = replace(base, state=replace(base.state, run=run, own_cmd=False))
@@ -168,10 +170,10 @@ class StageBuild:
         told = described(instruction, self._result.state)
         state = apply(instruction, self._result.state)
         key = StepKey(self._line_key, written(instruction), _said(instruction, state, told))
-        if self._scope.find(key) is not None:
+        if self._scope.find(key, fresh=self._fresh) is not None:
             self._scope.progress(StepCached(stage=self._stage.index, number=self._number))
         else:
-            miss = self._scope.why(key)
+            miss = self._scope.why(key, fresh=self._fresh)
             self._scope.progress(
                 StepRuns(stage=self._stage.index, number=self._number, id="", miss=miss)
             )
@@ -292,7 +294,7 @@ class StageBuild:
             inputs = {**key.inputs, "arg SOURCE_DATE_EPOCH": str(self._scope.epoch_ns // 10**9)}
             key = replace(key, inputs=inputs)
         async with self._scope.hold(key):
-            result = self._scope.find(key)
+            result = await self._found(key)
             if result is not None:
                 self._scope.progress(StepCached(stage=self._stage.index, number=self._number))
                 name = ""
@@ -301,9 +303,15 @@ class StageBuild:
         self._take(key, told, result)
         self._finished(key, name)
 
+    async def _found(self, key: StepKey) -> StepResult | None:
+        """Here, or in an image of `--cache-from`."""
+        result = self._scope.find(key, fresh=self._fresh)
+        return result if result or self._fresh else await self._scope.fetch(key)
+
     async def _made(self, key: StepKey, work: _Work, name: str) -> StepResult:
         scope, index = self._scope, self._stage.index
-        scope.progress(StepRuns(stage=index, number=self._number, id=name, miss=scope.why(key)))
+        miss = scope.why(key, fresh=self._fresh)
+        scope.progress(StepRuns(stage=index, number=self._number, id=name, miss=miss))
         below = self._result.chain_id
         snapshot = scope.layers.prepare(below)
         try:

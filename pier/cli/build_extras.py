@@ -12,7 +12,7 @@ from pier.cli.parsing import split_csv
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 MAX_SECRET_BYTES = 500 * 1024
 STDOUT = "-"
@@ -22,13 +22,14 @@ _IMAGES = ("image", "docker")
 
 
 class Output:
-    """One result. `place` "" is the daemon's image store, "-" is stdout."""
+    """One result. `place` "" is the daemon's image store, "-" is stdout; `names` the image gets."""
 
-    __slots__ = ("kind", "place")
+    __slots__ = ("kind", "names", "place")
 
-    def __init__(self, kind: str, place: str) -> None:
+    def __init__(self, kind: str, place: str, names: Sequence[str] = ()) -> None:
         self.kind = kind
         self.place = place
+        self.names = names
 
 
 def _pairs(text: str, flag: str) -> dict[str, str]:
@@ -47,19 +48,22 @@ def parse_output(text: str) -> Output:
         return Output("tar", STDOUT) if text == STDOUT else Output("local", text)
     fields = _pairs(text, "output")
     kind, place = fields.pop("type", ""), fields.pop("dest", "")
+    names = [name for name in fields.pop("name", "").split(",") if name]
     if kind not in (*_FILES_OF_A_TREE, *_ARCHIVES, *_IMAGES):
         raise Fault(f"output type {kind!r} is not supported: use local, tar, oci, docker or image")
+    if names and kind in _FILES_OF_A_TREE:
+        fields["name"] = names[0]
     if fields:
         raise Fault(f"output attribute {min(fields)!r} is not supported for type {kind}")
     if kind == "image":
         if place:
             raise Fault("an image goes to the image store: it has no dest")
-        return Output(kind, "")
+        return Output(kind, "", names)
     if kind == "docker" and not place:
-        return Output("image", "")
+        return Output("image", "", names)
     if kind == "local" and place in ("", STDOUT):
         raise Fault("output type local needs a directory as dest")
-    return Output(kind, place or STDOUT)
+    return Output(kind, place or STDOUT, names)
 
 
 def parse_outputs(texts: Iterable[str], *, stdout_is_terminal: bool) -> list[Output]:
@@ -192,3 +196,40 @@ def check_cache_to(texts: Iterable[str]) -> None:
                 f"--cache-to type {kind} is not supported: images carry their cache; push the "
                 "image and name it in --cache-from"
             )
+
+
+def parse_cache_from(texts: Iterable[str]) -> list[str]:
+    """Images by name; `type=registry,ref=NAME` is buildx's way to say one."""
+    images: list[str] = []
+    for text in texts:
+        if "=" not in text:
+            images += [name for name in split_csv(text) if name]
+            continue
+        fields = _pairs(text, "cache-from")
+        kind, reference = fields.pop("type", "registry"), fields.pop("ref", "")
+        if kind != "registry":
+            raise Fault(f"--cache-from type {kind} is not supported: name an image")
+        if fields:
+            raise Fault(f"unexpected key '{min(fields)}' in --cache-from")
+        if not reference:
+            raise Fault("--cache-from: ref is required")
+        images.append(reference)
+    return images
+
+
+def check_attestations(attest: Sequence[str], provenance: str, sbom: str) -> None:
+    """None are made; to ask for none is fine."""
+    if attest or provenance.lower() != "false" or sbom.lower() != "false":
+        raise Fault("attestations are not supported: leave out --attest, --provenance and --sbom")
+
+
+def format_metadata(image_id: str, tags: Iterable[str]) -> str:
+    """What --metadata-file gets: buildx's words for what there is here."""
+    from pier.cli.jsonlite import format_json
+    from pier.cli.references import Name
+
+    told = {"containerimage.config.digest": image_id} if image_id else {}
+    names = [Name(tag) for tag in tags]
+    if names:
+        told["image.name"] = ",".join(f"{name.full}{name.ending or ':latest'}" for name in names)
+    return format_json(told) + "\n"

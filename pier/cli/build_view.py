@@ -98,7 +98,7 @@ class View:
         match event["Kind"]:
             case "StepStarted":
                 self._steps[number] = _Step(event["Text"], event["Total"])
-            case "StepOutput" if step:
+            case "StepOutput" | "PullTold" if step:
                 step.hear(event["Text"])
             case "StepCached" if step:
                 step.cached = True
@@ -106,7 +106,7 @@ class View:
                 self._print(f"[{number}] not cached: {event['Reason']}")
             case "StepDone" if step:
                 self._print(self._done(number, self._steps.pop(number)))
-            case _ if event.get("Text"):
+            case "Remark" | "ImageBuilt" | "ImageTagged" if event.get("Text"):
                 self._print(event["Text"].rstrip("\n"))
 
     def _done(self, number: int, step: _Step) -> str:

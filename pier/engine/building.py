@@ -16,8 +16,10 @@ from pier.errors import NotFound, Unavailable
 from pier.images.model import Image
 from pier.images.offline import OfflinePuller
 from pier.images.store import Images
+from pier.images.transfer import Report
 from pier.networks.model import EndpointRequest, SandboxRequest
 from pier.networks.networks import Networks
+from pier.oci.image import ImageConfig
 from pier.oci.platform import Platform, WrongPlatform, matches, to_platform
 from pier.oci.reference import parse_reference
 from pier.registry.credentials import Auth, registry_host
@@ -34,7 +36,13 @@ class BuildHost:
     facts: HostFacts
 
     async def get_image(
-        self, reference: str, platform: Platform, *, pull: bool, auths: Mapping[str, Auth]
+        self,
+        reference: str,
+        platform: Platform,
+        *,
+        pull: bool,
+        auths: Mapping[str, Auth],
+        report: Report,
     ) -> Image:
         """The local image, or the pulled one: if there is none for `platform`, or `pull` says so.
 
@@ -46,8 +54,8 @@ class BuildHost:
         wanted = "" if platform == self.images.host else str(platform)
         auth = _auth_for(reference, auths)
         try:
-            async for _ in self.puller.pull(reference, platform=wanted, auth=auth):
-                pass
+            async for step in self.puller.pull(reference, platform=wanted, auth=auth):
+                report(step)
         except NotFound:
             if found is None:
                 raise
@@ -59,50 +67,20 @@ class BuildHost:
             raise WrongPlatform(reference, platform, _platform_of(image))
         return image
 
+    async def get_config(
+        self, reference: str, platform: Platform, *, auths: Mapping[str, Auth]
+    ) -> ImageConfig:
+        """The local image's if it is for `platform`, else the registry's."""
+        found = self.images.find(reference)
+        if found is not None and _fits(found, platform):
+            return found.config
+        wanted = "" if platform == self.images.host else str(platform)
+        return await self.puller.config(
+            reference, platform=wanted, auth=_auth_for(reference, auths)
+        )
+
     def make_config(self, order: RunOrder) -> Mapping[str, object]:
-        """config.json of a RUN: what a container with these limits would get."""
-        host = HostSpec(
-            privileged=order.insecure,
-            resources=resources(order.limits),
-            shm_size=order.limits.shm_size,
-        )
-        spec = ContainerSpec(
-            env=order.environment, cmd=order.argv, working_dir=order.working_dir, host=host
-        )
-        held = process_capabilities(spec, self.facts, privileged=order.insecure)
-        network = {"host": HOST, "none": PRIVATE}.get(order.network, order.netns_path or PRIVATE)
-        identity = order.identity
-        config = to_oci(
-            OciInputs(
-                container_id=order.id,
-                spec=spec,
-                facts=self.facts,
-                user=ProcessUser(
-                    uid=identity.uid,
-                    gid=identity.gid,
-                    additional_gids=identity.groups,
-                    home=identity.home,
-                ),
-                rootfs=str(order.bundle / "rootfs"),
-                hostname=order.hostname,
-                namespaces=Namespaces(network=network, cgroup=HOST),
-                files=order.files,
-                cgroups_path=order.cgroup,
-                seccomp=None if order.insecure else default_profile(held, platform.machine()),
-            )
-        )
-        mounts = config["mounts"]
-        assert isinstance(mounts, list)
-        mounts += [
-            {
-                "destination": mount.target,
-                "type": mount.type,
-                "source": mount.source,
-                "options": list(mount.options),
-            }
-            for mount in order.mounts
-        ]
-        return config
+        return config_of_run(order, self.facts)
 
     @asynccontextmanager
     async def sandbox(
@@ -127,6 +105,52 @@ class BuildHost:
             )
         finally:
             await self.networks.take_down(run_id)
+
+
+def config_of_run(order: RunOrder, facts: HostFacts) -> Mapping[str, object]:
+    """config.json of a RUN: what a container with these limits would get."""
+    host = HostSpec(
+        privileged=order.insecure,
+        resources=resources(order.limits),
+        shm_size=order.limits.shm_size,
+    )
+    spec = ContainerSpec(
+        env=order.environment, cmd=order.argv, working_dir=order.working_dir, host=host
+    )
+    held = process_capabilities(spec, facts, privileged=order.insecure)
+    network = {"host": HOST, "none": PRIVATE}.get(order.network, order.netns_path or PRIVATE)
+    identity = order.identity
+    config = to_oci(
+        OciInputs(
+            container_id=order.id,
+            spec=spec,
+            facts=facts,
+            user=ProcessUser(
+                uid=identity.uid,
+                gid=identity.gid,
+                additional_gids=identity.groups,
+                home=identity.home,
+            ),
+            rootfs=str(order.bundle / "rootfs"),
+            hostname=order.hostname,
+            namespaces=Namespaces(network=network, cgroup=HOST),
+            files=order.files,
+            cgroups_path=order.cgroup,
+            seccomp=None if order.insecure else default_profile(held, platform.machine()),
+        )
+    )
+    mounts = config["mounts"]
+    assert isinstance(mounts, list)
+    mounts += [
+        {
+            "destination": mount.target,
+            "type": mount.type,
+            "source": mount.source,
+            "options": list(mount.options),
+        }
+        for mount in order.mounts
+    ]
+    return config
 
 
 def resources(limits: Limits) -> Resources:

@@ -209,7 +209,7 @@ def _containers(parts: Parts, facts: HostFacts) -> tuple[Containers, Execs, Rest
     etc = EtcFiles(parts, links)
     inputs = Inputs(parts, facts, links)
     remover = Remover(parts)
-    execs = Execs(parts, inputs.for_exec)
+    execs = Execs(parts, inputs.for_exec, inputs.cgroups_path)
 
     async def probe(container: Container, command: Sequence[str], timeout_s: float) -> Exit | None:
         return await execs.run_captured(container, command, timeout_s, OUTPUT_LIMIT)
@@ -237,7 +237,7 @@ async def _builder(parts: Parts, settings: Settings, host: BuildHost) -> Builder
             images=parts.images,
             spawner=parts.spawner,
             runtimes=parts.runtimes,
-            get_image=host.get_image,
+            finder=host,
             make_config=host.make_config,
             sandboxes=host.sandbox,
             data_root=settings.paths.data_root,

@@ -11,6 +11,7 @@ from pier.images import base
 from pier.images.pull import Puller
 from pier.images.store import Images
 from pier.images.transfer import Report, Step, reported
+from pier.oci.image import ImageConfig
 from pier.oci.reference import parse_reference
 from pier.registry.credentials import Auth
 from pier.registry.failures import RegistryUnreachable
@@ -45,6 +46,12 @@ class OfflinePuller:
                 yield step
             if not made:
                 raise
+
+    async def config(
+        self, reference: str, *, platform: str = "", auth: Auth | None = None
+    ) -> ImageConfig:
+        """See Puller.config."""
+        return await self._puller.config(reference, platform=platform, auth=auth)
 
     def _make(self, name: str) -> AsyncIterator[Step]:
         """The steps of making it; none at all for a name that cannot be made here."""

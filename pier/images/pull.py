@@ -137,6 +137,18 @@ class Puller:
 
         return reported(work)
 
+    async def config(
+        self, reference: str, *, platform: str = "", auth: Auth | None = None
+    ) -> ImageConfig:
+        """What the registry's image is, without its layers: nothing exists afterwards."""
+        parsed = parse_reference(reference)
+        wanted = parse_platform(platform, self._images.host) if platform else None
+        credentials = credentials_for(parsed.domain, auth)
+        repository = self._client.repository(parsed.domain, parsed.path, credentials)
+        return await self._config(
+            repository, await self._resolve(repository, parsed.tagged(), wanted)
+        )
+
     async def _one(
         self, repository: Repository, reference: Reference, wanted: Platform | None, report: Report
     ) -> None:

@@ -2,7 +2,6 @@
 
 import io
 import os
-import platform
 import stat
 import subprocess
 import tarfile
@@ -16,19 +15,18 @@ from pier.build.builder import Builder, BuilderParts
 from pier.build.cache import Miss
 from pier.build.progress import BuildEvent, StepCached, StepOutput, StepRuns, classic_text
 from pier.build.request import BuildRequest, BuildResult
-from pier.build.run import NetworkPlace, RunOrder
+from pier.build.run import NetworkPlace
 from pier.containers.host import read_host_facts
-from pier.containers.namespaces import HOST, PRIVATE, Namespaces
-from pier.containers.spec import ContainerSpec, HostSpec, Resources, Ulimit
-from pier.containers.to_oci import OciInputs, ProcessUser, process_capabilities, to_oci
+from pier.engine.building import config_of_run
 from pier.events import Events
 from pier.images.model import Image
 from pier.images.store import Images
+from pier.images.transfer import Report
 from pier.linux import cgroup
+from pier.oci.image import ImageConfig
 from pier.oci.platform import Platform
 from pier.registry.credentials import Auth
 from pier.runtime.oci_runtime import Runtimes
-from pier.runtime.seccomp import default_profile
 from pier.runtime.spawners import Spawner
 from pier.store.content import ContentStore
 from pier.store.database import Database
@@ -39,58 +37,6 @@ PASSWD = b"root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n"
 GROUP = b"root:x:0:\napp:x:1000:\nstaff:x:50:app\n"
 GROUP_PARENT = f"/pier-test-build-{os.getpid()}"
 FACTS = read_host_facts()
-
-
-def make_config(order: RunOrder) -> Mapping[str, object]:
-    """The engine's way from a RUN to config.json: through the containers' own."""
-    limits = order.limits
-    resources = Resources(
-        memory=limits.memory,
-        memory_swap=limits.memory_swap,
-        cpu_shares=limits.cpu_shares,
-        cpu_period_us=limits.cpu_period,
-        cpu_quota_us=limits.cpu_quota,
-        cpuset_cpus=limits.cpuset_cpus,
-        cpuset_mems=limits.cpuset_mems,
-        ulimits=tuple(Ulimit(name=u.name, soft=u.soft, hard=u.hard) for u in limits.ulimits),
-    )
-    host = HostSpec(privileged=order.insecure, resources=resources, shm_size=limits.shm_size)
-    spec = ContainerSpec(
-        env=order.environment, cmd=order.argv, working_dir=order.working_dir, host=host
-    )
-    held = process_capabilities(spec, FACTS, privileged=order.insecure)
-    network = {"host": HOST, "none": PRIVATE}.get(order.network, order.netns_path or PRIVATE)
-    identity = order.identity
-    config = to_oci(
-        OciInputs(
-            container_id=order.id,
-            spec=spec,
-            facts=FACTS,
-            user=ProcessUser(
-                uid=identity.uid,
-                gid=identity.gid,
-                additional_gids=identity.groups,
-                home=identity.home,
-            ),
-            hostname=order.hostname,
-            namespaces=Namespaces(network=network, cgroup=HOST),
-            files=order.files,
-            cgroups_path=order.cgroup,
-            seccomp=None if order.insecure else default_profile(held, platform.machine()),
-        )
-    )
-    mounts = config["mounts"]
-    assert isinstance(mounts, list)
-    for mount in order.mounts:
-        mounts.append(
-            {
-                "destination": mount.target,
-                "type": mount.type,
-                "source": mount.source,
-                "options": list(mount.options),
-            }
-        )
-    return config
 
 
 @asynccontextmanager
@@ -146,6 +92,29 @@ def _add_file(tar: tarfile.TarFile, name: str, data: bytes, mode: int = 0o644) -
     entry = _entry(name, tarfile.REGTYPE, mode=mode)
     entry.size = len(data)
     tar.addfile(entry, io.BytesIO(data))
+
+
+@dataclass(frozen=True)
+class LocalImages:
+    """Nothing is pulled here."""
+
+    images: Images
+
+    async def get_image(
+        self,
+        reference: str,
+        platform: Platform,
+        *,
+        pull: bool,
+        auths: Mapping[str, Auth],
+        report: Report,
+    ) -> Image:
+        return self.images.get(reference)
+
+    async def get_config(
+        self, reference: str, platform: Platform, *, auths: Mapping[str, Auth]
+    ) -> ImageConfig:
+        return self.images.get(reference).config
 
 
 @dataclass
@@ -263,18 +232,13 @@ async def open_bench(root: Path, *, with_runtime: bool = True) -> AsyncIterator[
     if with_runtime:
         await runtimes.probe()
 
-    async def get_image(
-        reference: str, platform: Platform, *, pull: bool, auths: Mapping[str, Auth]
-    ) -> Image:
-        return images.get(reference)
-
     builder = Builder(
         BuilderParts(
             images=images,
             spawner=spawner,
             runtimes=runtimes,
-            get_image=get_image,
-            make_config=make_config,
+            finder=LocalImages(images),
+            make_config=lambda order: config_of_run(order, FACTS),
             sandboxes=no_network,
             data_root=data,
             exec_root=run,

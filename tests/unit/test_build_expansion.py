@@ -96,8 +96,8 @@ def test_words_part_at_blanks_that_are_not_quoted() -> None:
 
 
 def test_names_used_and_missing_are_known() -> None:
-    found = expand("$a ${n:-x}", VALUES)
-    assert (set(found.used), set(found.unset)) == ({"a"}, {"n"})
+    found = expand("$a ${a:-x} ${n} ${m#x} ${o:-x} ${q+x}", VALUES)
+    assert (set(found.used), set(found.unset)) == ({"a"}, {"n", "m"})
 
 
 def test_hostile_patterns_take_no_time() -> None:

@@ -4,7 +4,7 @@ from aiohttp import web
 
 from pier.api import answers
 from pier.api.build_request import build_request
-from pier.api.build_stream import Manner, build_stream
+from pier.api.build_stream import Manner, build_stream, check_stream
 from pier.api.call import Call
 from pier.api.dispatch import Route
 from pier.api.progress import send_progress
@@ -29,7 +29,10 @@ async def build(call: Call) -> web.StreamResponse:
         events=call.flag("events"),
     )
     builder = call.part("builder", "docker build")
-    steps = build_stream(builder, build_request(call), body_chunks(call), manner)
+    if call.flag("check"):
+        steps = check_stream(builder, build_request(call), body_chunks(call))
+    else:
+        steps = build_stream(builder, build_request(call), body_chunks(call), manner)
     return await send_progress(call.request, steps)
 
 

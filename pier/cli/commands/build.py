@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
-from io import StringIO
 
 from pier.cli.build_context import Context, open_context
+from pier.cli.build_extras import parse_cache_from
+from pier.cli.build_watch import Manner, Watch
 from pier.cli.command import Command, Flag
 from pier.cli.faults import Fault
 from pier.cli.jsonlite import format_json
-from pier.cli.session import err
 from pier.cli.units import format_size
 from pier.cli.values.policies import check_add_host, check_ulimit, parse_ulimit
 from pier.cli.values.variables import check_env, check_label, parse_map
@@ -24,20 +24,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-    from pier.cli.build_extras import Output
     from pier.cli.command import Options
     from pier.cli.session import Session
     from pier.cli.transport import Response
 
     Query = dict[str, Any]
-    Message = dict[str, Any]  # a JSON message
 
-_PROGRESS = ("auto", "plain", "tty", "quiet", "rawjson")
 _PERIOD_US = 100_000
 
 
 def build(session: Session, options: Options, arguments: list[str]) -> None:
-    manner = _Manner(options)
+    manner = Manner(options)
     extras = _Extras(session, options) if _EXTRA & options.given else None
     others = extras.contexts.directories if extras else []
     context = open_context(arguments[0], options.text("file"), sys.stdin.buffer, others)
@@ -47,40 +44,34 @@ def build(session: Session, options: Options, arguments: list[str]) -> None:
         query |= extras.query()
         headers |= extras.headers()
     response = _send(session, options, query, context, headers, announce=manner.announces)
-    watch = _Watch(manner, context.dockerfile or "Dockerfile", extras.outputs if extras else [])
-    image_id = watch.show(response)
+    watch = Watch(manner, context.dockerfile or "Dockerfile", extras.outputs if extras else [])
+    watch.show(response)
+    if watch.found:
+        raise Fault("")
+    if not manner.checks:
+        _note(options, watch.image_id, [*options.texts("tag"), *(extras.names if extras else ())])
+
+
+def _note(options: Options, image_id: str, tags: Sequence[str]) -> None:
+    """Write the files that are to tell of the result."""
     path = options.text("iidfile")
     if path:
         if not image_id:
             raise Fault(f"server did not provide an image ID. Cannot write {path}")
         with open(path, "w", encoding="utf-8") as file:
             file.write(image_id)
+    path = options.text("metadata-file")
+    if path:
+        from pier.cli.build_extras import format_metadata
+
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(format_metadata(image_id, tags))
 
 
-class _Manner:
-    """How the build is told, and where: to stderr if an output takes stdout."""
-
-    def __init__(self, options: Options) -> None:
-        progress = options.text("progress")
-        if progress not in _PROGRESS:
-            raise Fault(f"invalid progress mode {progress!r}: use {', '.join(_PROGRESS)}")
-        self.quiet = options.on("quiet") or progress == "quiet"
-        self.explain = options.on("explain")
-        self.raw = progress == "rawjson"
-        piped = any(text == "-" or "dest=-" in text for text in options.texts("output"))
-        self.stream = sys.stderr if piped else sys.stdout
-        terminal = progress == "tty" or (progress == "auto" and sys.stdout.isatty())
-        self.live = terminal and not piped and not self.quiet
-
-    @property
-    def announces(self) -> bool:
-        return not (self.quiet or self.raw or self.stream is sys.stderr)
-
-    def query(self) -> Query:
-        return {"q": self.quiet, "explain": self.explain, "lines": True, "events": self.live}
-
-
-_EXTRA = frozenset(("output", "secret", "ssh", "build-context", "cache-to", "push", "allow"))
+_EXTRA = frozenset(
+    ("output", "secret", "ssh", "build-context", "cache-to", "push", "allow", "attest",
+     "provenance", "sbom", "no-cache-filter")
+)  # fmt: skip
 
 
 class _Extras:
@@ -92,8 +83,14 @@ class _Extras:
         if options.on("push"):
             raise Fault("--push is not supported: run `pier push` after the build")
         extras.check_cache_to(options.texts("cache-to"))
+        extras.check_attestations(
+            options.texts("attest"), options.text("provenance"), options.text("sbom")
+        )
         terminal = sys.stdout.isatty()
         self.outputs = extras.parse_outputs(options.texts("output"), stdout_is_terminal=terminal)
+        self.names = [name for output in self.outputs for name in output.names]
+        self._tags = options.texts("tag")
+        self._no_cache = options.texts("no-cache-filter")
         self.contexts = extras.NamedContexts(options.texts("build-context"))
         self._agents: dict[str, str] = {}
         if options.texts("ssh"):
@@ -113,6 +110,8 @@ class _Extras:
             **{key: format_json(value) for key, value in documents.items() if value},
             "parcel": bool(self.contexts.directories),
             "allow": self._allow or None,
+            "nocachefilter": self._no_cache or None,
+            "t": [*self._tags, *self.names] or None,
         }
 
     def headers(self) -> dict[str, str]:
@@ -136,7 +135,7 @@ def _query(session: Session, options: Options, context: Context) -> Query:
     documents = {
         "buildargs": _build_args(session, options),
         "labels": parse_map(options.texts("label")),
-        "cachefrom": options.texts("cache-from"),
+        "cachefrom": parse_cache_from(options.texts("cache-from")),
         "ulimits": [parse_ulimit(text) for text in options.texts("ulimit")],
     }
     return {
@@ -165,6 +164,8 @@ def _query(session: Session, options: Options, context: Context) -> Query:
 def _build_args(session: Session, options: Options) -> dict[str, str | None]:
     """Return the build arguments; null is one whose value is the Dockerfile's own."""
     arguments: dict[str, str | None] = {}
+    if "SOURCE_DATE_EPOCH" in os.environ:
+        arguments["SOURCE_DATE_EPOCH"] = os.environ["SOURCE_DATE_EPOCH"]
     for text in options.texts("build-arg"):
         name, equals, value = text.partition("=")
         arguments[name] = value if equals else None
@@ -225,77 +226,18 @@ def _announce(size_bytes: int, end: str) -> None:
     sys.stdout.flush()
 
 
-class _Watch:
-    """Shows what the daemon says, and remembers the ID of the image."""
-
-    def __init__(self, manner: _Manner, dockerfile: str, outputs: Sequence[Output]) -> None:
-        self._manner = manner
-        self._dockerfile = dockerfile
-        self._outputs = outputs
-        self._image_id = ""
-        self._line = 0
-
-    def show(self, response: Response) -> str:
-        from pier.cli.build_answer import BuildAnswer
-
-        messages = BuildAnswer(response, self._outputs).messages()
-        try:
-            if self._manner.quiet:
-                self._show_quietly(messages)
-            else:
-                self._show(messages)
-        except Fault as fault:
-            if self._line:
-                err(f"{self._dockerfile}:{self._line}")
-            raise fault
-        return self._image_id
-
-    def _show(self, messages: Iterator[Message]) -> None:
-        if self._manner.live:
-            from pier.cli.build_view import show_live
-
-            show_live(messages, self._take, explain=self._manner.explain)
-            return
-        from pier.cli.progress import show_progress
-
-        if self._manner.raw:
-            messages = self._printed(messages)
-        stream = StringIO() if self._manner.raw else self._manner.stream
-        show_progress(messages, stream, on_aux=self._take)
-
-    def _printed(self, messages: Iterator[Message]) -> Iterator[Message]:
-        for message in messages:
-            print(format_json(message), file=self._manner.stream, flush=True)
-            yield message
-
-    def _show_quietly(self, messages: Iterator[Message]) -> None:
-        from pier.cli.progress import show_progress
-
-        stream = StringIO()
-        try:
-            show_progress(messages, stream, on_aux=self._take)
-        except Fault:
-            sys.stderr.write(stream.getvalue())
-            raise
-        said = stream.getvalue().strip() or self._image_id
-        if said:
-            print(said, file=self._manner.stream)
-
-    def _take(self, message: Message) -> None:
-        aux = message["aux"] if isinstance(message["aux"], dict) else {}
-        self._image_id = aux.get("ID") or self._image_id
-        self._line = aux.get("Failed", {}).get("Line", self._line)
-
-
 BUILD_FLAGS = (
     Flag("add-host", "list", "Add a line host:ip to /etc/hosts", check=check_add_host),
-    Flag("allow", "strings", "Allow what is refused by default (security.insecure)"),
+    Flag("allow", "strings", "Allow what is refused (security.insecure, network.host)"),
+    Flag("attest", "stringArray", "Not supported: there are no attestations", hidden=True),
     Flag("build-arg", "list", "Set a build argument", check=check_env),
     Flag("build-context", "stringArray", "Another context for FROM and --from, name=path"),
     Flag("builder", "string", "Accepted for Docker's sake; does nothing", hidden=True),
-    Flag("cache-from", "strings", "Image to take cached layers from"),
+    Flag("cache-from", "stringArray", "Image to take cached layers from, pulled as needed"),
     Flag("cache-to", "stringArray", "Accepted as type=inline: images carry it", hidden=True),
+    Flag("call", "string", "What to do (check, build)", "build"),
     Flag("cgroup-parent", "string", "Parent cgroup of RUN"),
+    Flag("check", "bool", "Only check the Dockerfile, as --call=check"),
     Flag("compress", "bool", "Compress the context"),
     Flag("cpu-period", "int", "Period of the CFS quota in microseconds"),
     Flag("cpu-quota", "int", "CFS quota in microseconds"),
@@ -313,15 +255,19 @@ BUILD_FLAGS = (
     Flag("load", "bool", "Accepted for Docker's sake; always so", hidden=True),
     Flag("memory,m", "bytes", "Limit of memory of RUN"),
     Flag("memory-swap", "swap", "Limit of memory and swap of RUN, -1 for no limit of swap"),
+    Flag("metadata-file", "string", "Write what was built to this file, as JSON"),
     Flag("network", "string", "Network of RUN", "default"),
     Flag("no-cache", "bool", "Do not use the cache"),
+    Flag("no-cache-filter", "strings", "Stages that do not use the cache"),
     Flag("output,o", "stringArray", "Where to put the result (type=local|tar|oci,dest=PATH)"),
     Flag("platform", "string", "Platform of the image"),
     Flag("progress", "string", "How to tell it (auto, plain, tty, quiet, rawjson)", "auto"),
+    Flag("provenance", "string", "Not supported but as false", "false", hidden=True),
     Flag("pull", "bool", "Look for newer base images"),
     Flag("push", "bool", "Not supported: push after the build", hidden=True),
     Flag("quiet,q", "bool", "Print nothing but the image's ID"),
     Flag("rm", "bool", "Remove intermediate containers after success", True),
+    Flag("sbom", "string", "Not supported but as false", "false", hidden=True),
     Flag("secret", "stringArray", "A secret for RUN (id=ID,src=PATH|env=NAME)"),
     Flag("security-opt", "strings", "Set a security option"),
     Flag("shm-size", "bytes", "Size of /dev/shm of RUN"),

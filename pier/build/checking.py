@@ -1,0 +1,62 @@
+"""The checks of one build: what its Dockerfile, arguments and base images are found to be."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from pier.build.bases import Bases
+from pier.build.checks import CheckOptions, Finding, parse_check
+from pier.build.ignore import IgnoreRules
+from pier.build.lint import lint
+from pier.build.lint_stages import Surroundings, lint_stages
+from pier.build.parser import Dockerfile
+from pier.build.plan import Plan, PlanInputs, Program, Stage
+from pier.oci.image import RunConfig
+
+_ARGUMENT = "BUILDKIT_DOCKERFILE_CHECK"
+
+
+def check_options(dockerfile: Dockerfile, arguments: Mapping[str, str]) -> CheckOptions:
+    """The directive's, unless a build argument says otherwise; raise BadCheck."""
+    return parse_check(arguments.get(_ARGUMENT) or dockerfile.directives.get("check", ""))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checker:
+    """`image_of`: the reference of a stage's base, "" when that is no image."""
+
+    dockerfile: Dockerfile
+    program: Program
+    plan: Plan
+    inputs: PlanInputs
+    ignored: IgnoreRules
+    options: CheckOptions
+    bases: Bases
+    image_of: Callable[[Stage], str]
+
+    def of_known(self) -> list[Finding]:
+        """With the base images that are here."""
+        found = {
+            stage.index: run
+            for stage in self.plan.stages
+            if (name := self.image_of(stage)) and (run := self.bases.find_run_config(name))
+        }
+        return self._findings(found)
+
+    async def of_all(self) -> list[Finding]:
+        """Asks registries for the configs of base images that are not here."""
+        found: dict[int, RunConfig] = {}
+        for stage in self.plan.stages:
+            name = self.image_of(stage)
+            run = await self.bases.ask_run_config(name, stage.platform) if name else None
+            if run is not None:
+                found[stage.index] = run
+        return self._findings(found)
+
+    def _findings(self, bases: Mapping[int, RunConfig]) -> list[Finding]:
+        around = Surroundings(bases=bases, ignored=self.ignored, given=self.inputs.build_arguments)
+        findings = [
+            *lint(self.dockerfile, self.program, self.inputs),
+            *lint_stages(self.plan, around),
+        ]
+        wanted = [finding for finding in findings if self.options.wants(finding.rule)]
+        return sorted(wanted, key=lambda finding: finding.line)
