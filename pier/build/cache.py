@@ -36,6 +36,14 @@ class StepKey:
         return "sha256:" + hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
+    def above(self, below: str) -> str:
+        """The parent of what comes next. A step that does not ask what is below it is no parent
+        by itself: another such step below would go unnoticed."""
+        if self.parent == below:
+            return self.digest
+        return "sha256:" + hashlib.sha256(json.dumps([below, self.digest]).encode()).hexdigest()
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """One input that is not what it was. `name` "parent": the files the step starts from."""

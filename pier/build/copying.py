@@ -5,11 +5,12 @@ are the step's inputs. Only on a miss a snapshot is mounted and the same entries
 """
 
 import asyncio
+import contextlib
 import os
 import posixpath
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,12 +23,13 @@ from pier.build.copy import (
     copy_directory,
     copy_file,
     is_archive,
+    make_directories,
     open_destination,
     unpack,
     write_file,
 )
 from pier.build.ignore import IgnoreRules
-from pier.build.owners import find_owner
+from pier.build.owners import Owner, find_identity, find_owner
 from pier.build.sources import Sources, opened_git
 from pier.build.steps import CopyStep, InlineFile, is_git_url, is_http_url
 from pier.build.trees import Entry, Tree
@@ -82,21 +84,39 @@ async def gather(
     return Gathered(step=step, pieces=tuple(pieces), inputs=inputs)
 
 
-def perform(gathered: Gathered, overlay: Overlay, upper: Path, now_ns: int) -> None:
-    """Copy into a mounted snapshot; with --link into its own layer alone. Blocking."""
+def perform(gathered: Gathered, overlay: Overlay, now_ns: int) -> None:
+    """Copy into a mounted snapshot. Blocking."""
     root_fd = open_overlay(overlay)
     try:
-        placing = _placing(gathered.step, root_fd, now_ns)
-        if not gathered.step.link:
-            _copy_all(gathered, root_fd, placing)
-            return
+        _copy_all(gathered, root_fd, _placing(gathered.step, root_fd, now_ns))
     finally:
         os.close(root_fd)
-    upper_fd = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def with_owner_of(step: CopyStep, overlay: Overlay) -> CopyStep:
+    """A --link has nothing below it to look names up in: they are looked up here. Blocking."""
+    if not step.chown:
+        return step
+    root_fd = open_overlay(overlay)
     try:
-        _copy_all(gathered, upper_fd, placing)
+        owner = find_owner(step.chown, root_fd)
     finally:
-        os.close(upper_fd)
+        os.close(root_fd)
+    return replace(step, chown=f"{owner.uid}:{owner.gid}")
+
+
+def make_working_directory(overlay: Overlay, path: str, user: str, now_ns: int) -> None:
+    """A WORKDIR belongs to the USER in force, if the image knows one of that name."""
+    root_fd = open_overlay(overlay)
+    try:
+        owner = None
+        if user:
+            with contextlib.suppress(InvalidArgument):
+                identity = find_identity(user, root_fd)
+                owner = Owner(identity.uid, identity.gid)
+        make_directories(root_fd, path, Placing(owner, now_ns=now_ns))
+    finally:
+        os.close(root_fd)
 
 
 def _placing(step: CopyStep, root_fd: int, now_ns: int) -> Placing:

@@ -7,14 +7,16 @@ pause on the loop, the blob, the snapshot and the cache's row appear together.
 import asyncio
 import os
 import secrets
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
 from pier.archive.layer_writer import Written, write_layer
-from pier.archive.walk import walk
+from pier.archive.walk import Directory, walk
 from pier.build.cache import StepKey
 from pier.build.cache_store import CacheStore, StepResult
 from pier.linux.mount import Overlay
+from pier.linux.paths import STRICTLY_BELOW, open_in_root
 from pier.oci.digest import Digest
 from pier.oci.image import next_chain_id
 from pier.store.content import ContentStore
@@ -53,6 +55,7 @@ class Layers:
         return self._snapshotter.overlay(key)
 
     def directory(self, key: str) -> Path:
+        """What that snapshot itself adds."""
         return self._snapshotter.directory(key)
 
     def drop(self, key: str) -> None:
@@ -99,6 +102,22 @@ class Layers:
         )
         return StepResult(chain_id, blob, blob, written.size, created_ns)
 
+    def put_on(self, below: str, chain_id: str, diff_id: Digest, size: int) -> str:
+        """Have the layer that is the top of `chain_id` on top of `below` too; its chain ID there.
+
+        The files are the same ones, by hard links: a committed snapshot never changes.
+        """
+        target = next_chain_id(below, diff_id)
+        if not self._snapshotter.exists(target):
+            key = self.prepare("")
+            try:
+                link_tree(self.directory(chain_id), self.directory(key))
+                self._snapshotter.commit(key, target, parent=below or None, size=size)
+            except BaseException:
+                self.drop(key)
+                raise
+        return target
+
     def sweep(self) -> None:
         """At daemon start: remove the snapshots of builds that were interrupted."""
         for key in self._snapshotter.list_keys(KEY_PREFIX):
@@ -128,3 +147,37 @@ def clamp_times(directory: Path, latest_ns: int) -> None:
                 os.utime(found.fd, ns=(latest_ns, latest_ns))
     finally:
         os.close(root_fd)
+
+
+def link_tree(source: Path, target: Path) -> None:
+    """The same tree again: directories anew, in every respect alike, and files as hard links."""
+    source_fd, target_fd = os.open(source, _DIRECTORY), os.open(target, _DIRECTORY)
+    try:
+        made = [_linked(found, target_fd) for found in walk(source_fd)]
+        for path, status in reversed(made):
+            fd = open_in_root(target_fd, path, _DIRECTORY, resolve=STRICTLY_BELOW)
+            try:
+                os.utime(fd, ns=(status.st_atime_ns, status.st_mtime_ns))
+            finally:
+                os.close(fd)
+    finally:
+        os.close(source_fd)
+        os.close(target_fd)
+
+
+def _linked(found: Directory, target_fd: int) -> tuple[bytes, os.stat_result]:
+    fd = open_in_root(target_fd, found.path, _DIRECTORY, resolve=STRICTLY_BELOW)
+    try:
+        os.fchown(fd, found.stat.st_uid, found.stat.st_gid)
+        os.fchmod(fd, stat.S_IMODE(found.stat.st_mode))
+        for name in os.listxattr(found.fd):
+            os.setxattr(fd, name, os.getxattr(found.fd, name))
+        for file in found.files:
+            os.link(
+                file.name, file.name, src_dir_fd=found.fd, dst_dir_fd=fd, follow_symlinks=False
+            )
+        for name in found.below:
+            os.mkdir(name, dir_fd=fd)
+    finally:
+        os.close(fd)
+    return found.path, found.stat

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pier.build.cache import Miss, StepKey, explain
@@ -112,6 +113,14 @@ class Scope:
     def remember(self, key: StepKey, result: StepResult) -> None:
         self.keep(result.chain_id, result.blob)
         self._made[key.digest] = result
+
+    def put_on(self, below: str, result: StepResult) -> StepResult:
+        """The layer of `result` on another chain; what it was on does not matter."""
+        if result.diff_id is None:
+            return replace(result, chain_id=below)
+        chain_id = self.layers.put_on(below, result.chain_id, result.diff_id, result.size)
+        self.keep(chain_id)
+        return replace(result, chain_id=chain_id)
 
     def note(self, key: StepKey, result: StepResult) -> None:
         """Put a step into the cache that made no files of its own."""

@@ -7,7 +7,6 @@ LABEL in the middle does not make the RUN below it run again, an ENV does becaus
 
 import asyncio
 import contextlib
-import json
 import os
 import secrets
 from collections.abc import Awaitable, Mapping, Sequence
@@ -16,11 +15,10 @@ from typing import Protocol
 
 from pier.build.cache import StepKey
 from pier.build.cache_store import StepResult
-from pier.build.copy import Placing, make_directories
-from pier.build.copying import gather, perform
-from pier.build.instructions import Arg, Copy, Instruction, Run, Workdir
+from pier.build.copying import gather, make_working_directory, perform, with_owner_of
+from pier.build.inputs import run_inputs, said_inputs, written
+from pier.build.instructions import Copy, Instruction, Run, Workdir
 from pier.build.mounting import Mounted, Mounter
-from pier.build.owners import Owner, find_identity
 from pier.build.parser import DockerfileError, parse_dockerfile
 from pier.build.plan import Plan, Source, Stage, find_source
 from pier.build.progress import (
@@ -39,6 +37,7 @@ from pier.build.scope import KEY_COMMENT, Scope
 from pier.build.sources import Sources
 from pier.build.state import StageState, apply, described
 from pier.build.steps import (
+    CopyStep,
     RunStep,
     resolve_copy,
     resolve_run,
@@ -48,7 +47,6 @@ from pier.build.steps import (
 )
 from pier.build.syntax import parse_instruction
 from pier.errors import InvalidArgument
-from pier.linux.mount import Overlay, open_overlay
 from pier.oci.image import History, ImageConfig
 
 
@@ -169,7 +167,7 @@ class StageBuild:
         """An instruction about the image only: in the cache so that it can be told as cached."""
         told = described(instruction, self._result.state)
         state = apply(instruction, self._result.state)
-        key = StepKey(self._line_key, written(instruction), _said(instruction, state, told))
+        key = StepKey(self._line_key, written(instruction), said_inputs(instruction, state, told))
         if self._scope.find(key, fresh=self._fresh) is not None:
             self._scope.progress(StepCached(stage=self._stage.index, number=self._number))
         else:
@@ -184,7 +182,7 @@ class StageBuild:
         )  # fmt: skip
         history = (*self._result.history, entry)
         self._result = replace(self._result, state=state, history=history)
-        self._finished(key)
+        self._finished(key.digest, key.digest)
 
     async def _workdir(self, instruction: Workdir) -> None:
         step = resolve_workdir(instruction, self._result.state)
@@ -204,12 +202,15 @@ class StageBuild:
 
     async def _make_directory(self, snapshot: str, path: str, user: str) -> None:
         overlay = self._scope.layers.overlay(snapshot)
-        await asyncio.to_thread(_make_directory, overlay, path, user, self._scope.created_ns())
+        now = self._scope.created_ns()
+        await asyncio.to_thread(make_working_directory, overlay, path, user, now)
 
     async def _copy(self, instruction: Copy) -> None:
         origin = await self._source(instruction.origin)
         step = resolve_copy(instruction, self._result.state, origin)
-        layers = self._scope.layers
+        told = told_copy(instruction.keyword, step)
+        if step.link:
+            step = await self._owned(step)
         with contextlib.ExitStack() as opened:
             gathered = await gather(
                 instruction.keyword,
@@ -220,13 +221,19 @@ class StageBuild:
             )
 
             async def copy(snapshot: str) -> None:
-                overlay, upper = layers.overlay(snapshot), layers.directory(snapshot)
-                now = self._scope.created_ns()
-                await asyncio.to_thread(perform, gathered, overlay, upper, now)
+                overlay = self._scope.layers.overlay(snapshot)
+                await asyncio.to_thread(perform, gathered, overlay, self._scope.created_ns())
 
-            told = told_copy(instruction.keyword, step)
-            key = StepKey(self._result.key, written(instruction), {**gathered.inputs, "copy": told})
-            await self._step(key, told, copy)
+            inputs = {**gathered.inputs, "copy": told_copy(instruction.keyword, step)}
+            parent = "" if step.link else self._result.key
+            await self._step(StepKey(parent, written(instruction), inputs), told, copy)
+
+    async def _owned(self, step: CopyStep) -> CopyStep:
+        chain_id = self._result.chain_id
+        if not chain_id:
+            return step
+        overlay = self._scope.layers.overlay(chain_id)
+        return await asyncio.to_thread(with_owner_of, step, overlay)
 
     async def _source(self, origin: str) -> Source:
         """What a `--from=` means here; a stage is built before it is returned."""
@@ -243,7 +250,7 @@ class StageBuild:
             raise InvalidArgument("security.insecure is not allowed")
         names = {origin_of(text) for text in instruction.mounts} - {""}
         origins = {name: await self._source(name) for name in names}
-        inputs = _run_inputs(step)
+        inputs = run_inputs(step)
         inputs.update(await self._parts.mounter.inputs(step.mounts, origins))
         told = told_run(instruction, step)
 
@@ -288,7 +295,11 @@ class StageBuild:
         self._scope.progress(event)
 
     async def _step(self, key: StepKey, told: str, work: _Work, *, container: bool = False) -> None:
-        """Find the step's result or make it; the stage goes on from there."""
+        """Find the step's result or make it; the stage goes on from there.
+
+        A step without a parent, where the stage has one, is a --link: it is made by itself, found
+        whatever is below, and put on top of that.
+        """
         name = secrets.token_hex(32) if container else ""
         if self._scope.epoch_ns is not None:
             inputs = {**key.inputs, "arg SOURCE_DATE_EPOCH": str(self._scope.epoch_ns // 10**9)}
@@ -300,8 +311,10 @@ class StageBuild:
                 name = ""
             else:
                 result = await self._made(key, work, name)
+            if key.parent != self._result.key:
+                result = self._scope.put_on(self._result.chain_id, result)
         self._take(key, told, result)
-        self._finished(key, name)
+        self._finished(self._result.key, key.digest, name)
 
     async def _found(self, key: StepKey) -> StepResult | None:
         """Here, or in an image of `--cache-from`."""
@@ -312,7 +325,7 @@ class StageBuild:
         scope, index = self._scope, self._stage.index
         miss = scope.why(key, fresh=self._fresh)
         scope.progress(StepRuns(stage=index, number=self._number, id=name, miss=miss))
-        below = self._result.chain_id
+        below = self._result.chain_id if key.parent == self._result.key else ""
         snapshot = scope.layers.prepare(below)
         try:
             await work(snapshot)
@@ -338,61 +351,19 @@ class StageBuild:
             layers = (*layers, layer)
         self._result = replace(
             self._result,
-            key=key.digest,
+            key=key.above(self._result.key),
             chain_id=result.chain_id,
             layers=layers,
             history=(*self._result.history, entry),
             created_ns=result.created_ns,
         )
 
-    def _finished(self, key: StepKey, removed: str = "") -> None:
-        self._line_key = key.digest
+    def _finished(self, line_key: str, shown: str, removed: str = "") -> None:
+        self._line_key = line_key
         self._scope.progress(
-            StepDone(stage=self._stage.index, number=self._number, id=key.digest, removed=removed)
+            StepDone(stage=self._stage.index, number=self._number, id=shown, removed=removed)
         )
-
-
-def _make_directory(overlay: Overlay, path: str, user: str, now_ns: int) -> None:
-    """A WORKDIR belongs to the USER in force, if the image knows one of that name."""
-    root_fd = open_overlay(overlay)
-    try:
-        owner = None
-        if user:
-            with contextlib.suppress(InvalidArgument):
-                identity = find_identity(user, root_fd)
-                owner = Owner(identity.uid, identity.gid)
-        make_directories(root_fd, path, Placing(owner, now_ns=now_ns))
-    finally:
-        os.close(root_fd)
 
 
 def _close_with(stack: contextlib.ExitStack, fd: int) -> None:
     stack.callback(os.close, fd)
-
-
-def written(instruction: Instruction) -> str:
-    """The line, however it was indented and continued."""
-    return " ".join(instruction.source.split())
-
-
-def _said(instruction: Instruction, after: StageState, told: str) -> dict[str, str]:
-    """What the variables of an instruction about the image came to."""
-    if not isinstance(instruction, Arg):
-        return {"value": told}
-    names = {argument.name for argument in instruction.arguments} & after.arguments.keys()
-    return {f"arg {name}": after.arguments[name] for name in names}
-
-
-def _run_inputs(step: RunStep) -> dict[str, str]:
-    inputs = {f"arg {name}": value for name, value in step.arguments.items()}
-    for name, value in step.environment.items():
-        if name not in step.hidden and name not in step.arguments:
-            inputs[f"env {name}"] = value
-    inputs.update(user=step.user, workdir=step.working_dir, command=json.dumps(step.argv))
-    if step.network != "default":
-        inputs["flag --network"] = step.network
-    if step.security != "sandbox":
-        inputs["flag --security"] = step.security
-    if step.script:
-        inputs["script"] = step.script
-    return inputs
