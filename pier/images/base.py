@@ -19,7 +19,7 @@ from pier.images.imports import import_with
 from pier.images.library import Library
 from pier.images.model import Image
 from pier.linux import process
-from pier.oci.image import RunConfig
+from pier.oci.image import ImageConfig, RunConfig
 from pier.oci.reference import Reference, parse_reference
 
 BUSYBOX = Path("/bin/busybox")
@@ -48,6 +48,12 @@ _FILES = {
 _PRIVATE = "etc/shadow"
 _LIST_TIMEOUT_S = 10
 _CHUNK = 1024 * 1024
+_FROM_SOURCES = "Made by Pier with mmdebstrap"
+
+
+def names_sources(config: ImageConfig) -> bool:
+    """Whether the image, or what it was made from, has this machine's package sources in it."""
+    return any(entry.comment.startswith(_FROM_SOURCES) for entry in config.history)
 
 
 class BusyboxMissing(Unavailable):
@@ -168,7 +174,7 @@ async def _make_debian(
             archive,
             reference,
             RunConfig(cmd=("bash",), env=(_PATH,)),
-            message=f"Made by Pier with mmdebstrap ({codename})",
+            message=f"{_FROM_SOURCES} ({codename})",
             created_ns=images.clock_ns(),
         )
 

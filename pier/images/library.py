@@ -26,7 +26,7 @@ from pier.oci.manifest import (
     format_manifest,
     parse_manifest,
 )
-from pier.oci.platform import Platform, to_platform
+from pier.oci.platform import Platform, WrongPlatform, matches, parse_platform, to_platform
 from pier.oci.reference import Reference
 from pier.store.collection import Collected, collect
 from pier.store.content import BlobNotFound, ContentStore
@@ -149,6 +149,13 @@ class Library:
     def platform_of(self, image: Image) -> Platform:
         config = image.config
         return to_platform(config.os, config.architecture, config.variant)
+
+    def check_platform(self, name: str, image: Image, platforms: Sequence[str]) -> None:
+        """Raise WrongPlatform unless `platforms` is empty or has the image's."""
+        wanted = [parse_platform(text, self.host) for text in platforms]
+        actual = self.platform_of(image)
+        if wanted and not any(matches(actual, each) for each in wanted):
+            raise WrongPlatform(name, wanted[0], actual)
 
 
 def _oci_type(media_type: str) -> str:

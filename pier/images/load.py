@@ -37,7 +37,7 @@ from pier.oci.manifest import (
     OCI_LAYER_ZSTD,
     format_manifest,
 )
-from pier.oci.platform import Platform, parse_platform
+from pier.oci.platform import Platform, WrongPlatform, matches, parse_platform, to_platform
 from pier.oci.reference import Reference
 from pier.store.content import READ_LIMIT
 
@@ -125,6 +125,7 @@ class _Loading:
         config = parse_image_config(data)
         if len(planned.layers) != len(config.diff_ids):
             raise LayerCountMismatch(len(planned.layers), len(config.diff_ids))
+        self._check_platform(planned, config)
         layers = [self._keep(member) for member in planned.layers]
         async for event in self._unpack(config, layers):
             yield event
@@ -136,6 +137,13 @@ class _Loading:
             yield LoadEvent(stream=f"Loaded image: {name.familiar()}\n", image=image)
         if not planned.names:
             yield LoadEvent(stream=f"Loaded image ID: {image.id}\n", image=image)
+
+    def _check_platform(self, planned: PlannedImage, config: ImageConfig) -> None:
+        """Docker's layout has one platform: that of the config."""
+        actual = to_platform(config.os, config.architecture, config.variant)
+        if self.wanted is not None and not matches(actual, self.wanted):
+            name = planned.names[0].familiar() if planned.names else planned.config.digest
+            raise WrongPlatform(name, self.wanted, actual)
 
     def _keep(self, member: Member) -> Descriptor:
         """Make a layer's file a blob; the same file may be several images' layer."""

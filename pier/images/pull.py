@@ -28,7 +28,7 @@ from pier.images.store import Images
 from pier.images.transfer import Meter, Report, Step, Transfers, reported, retrying
 from pier.images.unpack import LayerCountMismatch
 from pier.oci import platform as platforms
-from pier.oci.digest import Descriptor, Digest
+from pier.oci.digest import Descriptor
 from pier.oci.image import ImageConfig, chain_ids, parse_image_config
 from pier.oci.manifest import Index, Manifest, check_config_type, is_foreign, parse_manifest
 from pier.oci.platform import (
@@ -66,7 +66,7 @@ class _Found:
     """What a reference means at its registry, for one platform."""
 
     reference: Reference
-    target: Digest
+    top: Fetched
     """What the tag points at: the manifest, or the index that lists it."""
     fetched: Fetched
     manifest: Manifest
@@ -75,7 +75,7 @@ class _Found:
     @property
     def names(self) -> list[Reference]:
         """What the image is called once it is here: its tag, and its repository digest."""
-        at_digest = self.reference.with_digest(self.target)
+        at_digest = self.reference.with_digest(self.top.digest)
         return (
             [self.reference.with_tag(self.reference.tag), at_digest]
             if self._tagged
@@ -157,7 +157,7 @@ class Puller:
         before = self._images.find(str(reference))
         async with self._leased(f"pull/{found.fetched.digest}") as lease:
             image = await self._under_lease(lease, repository, found, report)
-        report(Step(status=f"Digest: {found.target}"))
+        report(Step(status=f"Digest: {found.top.digest}"))
         same = before is not None and before.id == image.id
         verb = "Image is up to date" if same else "Downloaded newer image"
         report(Step(status=f"Status: {verb} for {reference.familiar()}"))
@@ -196,13 +196,14 @@ class Puller:
         for layer in parsed.layers:
             if is_foreign(layer):
                 raise ForeignLayer(reference.familiar(), layer)
-        return _Found(reference, top.digest, fetched, parsed, wanted)
+        return _Found(reference, top, fetched, parsed, wanted)
 
     async def _under_lease(
         self, lease: str, repository: Repository, found: _Found, report: Report
     ) -> Image:
         leases, manifest = self._images.leases, found.manifest
         for digest in (
+            found.top.digest,
             found.fetched.digest,
             manifest.config.digest,
             *(layer.digest for layer in manifest.layers),
@@ -213,9 +214,12 @@ class Puller:
         for layer in layers:
             leases.add(lease, "snapshot", layer.chain_id)
         await self._receive_all(repository, layers, lease, report)
-        return self._images.register(
+        image = self._images.register(
             config.raw, found.fetched.data, names=found.names, media_type=found.fetched.media_type
         )
+        if found.top.digest != found.fetched.digest:  # who pushes the image is told of it
+            self._images.records.insert_blobs(image.id, [self._content.add(found.top.data).digest])
+        return image
 
     async def _config(self, repository: Repository, found: _Found) -> ImageConfig:
         """The image's config, in the content store, and right for what was asked."""

@@ -7,27 +7,29 @@ can the registry link it from another of its repositories? else it is uploaded.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from pier.archive.compression import chunks_of, gzipped
 from pier.errors import InvalidArgument, NotFound
+from pier.images.base import names_sources
 from pier.images.model import Image
 from pier.images.store import Images
 from pier.images.transfer import SHORT, Meter, Report, Step, Transfers, blocking, reported, retrying
 from pier.oci.digest import Descriptor, Digest
 from pier.oci.manifest import (
     DOCKER_LAYER,
+    OCI_INDEX,
     OCI_LAYER,
     OCI_LAYER_GZIP,
+    Index,
     InvalidManifest,
     Manifest,
     format_manifest,
     is_foreign,
     parse_manifest,
 )
-from pier.oci.platform import WrongPlatform, matches, parse_platform
 from pier.oci.reference import Reference, parse_reference
 from pier.registry.client import RegistryClient
 from pier.registry.credentials import Auth, credentials_for
@@ -37,6 +39,10 @@ from pier.store.content import ContentStore, Ingest
 _CHUNK = 256 * 1024
 _MOUNT_ATTEMPTS = 3
 _PLAIN = (OCI_LAYER, DOCKER_LAYER)
+_OWN_SOURCES = (
+    "WARNING: {} was made from this machine's own package sources: its /etc/apt names them, and "
+    "who pulls it may not reach them"
+)
 
 _REPOSITORIES_WITH = """
     SELECT DISTINCT substr(reference, 1, instr(reference, '@') - 1) AS name
@@ -102,23 +108,15 @@ class Pusher:
         for each, image in found:
             if image is None:
                 raise NoSuchLocalTag(each)
-            self._check_platform(each, image, platform)
+            self._images.check_platform(each.familiar(), image, [platform] if platform else [])
             chosen.append((each, image))
         return chosen
-
-    def _check_platform(self, reference: Reference, image: Image, platform: str) -> None:
-        if not platform:
-            return
-        wanted, actual = (
-            parse_platform(platform, self._images.host),
-            self._images.platform_of(image),
-        )
-        if not matches(actual, wanted):
-            raise WrongPlatform(reference.familiar(), wanted, actual)
 
     async def _one(
         self, uploads: Uploads, reference: Reference, image: Image, report: Report
     ) -> None:
+        if names_sources(image.config):
+            report(Step(status=_OWN_SOURCES.format(reference.familiar())))
         async with self._leased() as lease:
             manifest = await self._prepared(image, lease, report)
             async with asyncio.TaskGroup() as group:
@@ -131,7 +129,26 @@ class Pusher:
         size = len(manifest.raw)
         report(Step(status=f"{reference.tag}: digest: {digest} size: {size}"))
         report(Step(aux={"Tag": reference.tag, "Digest": digest, "Size": size}))
+        if instead := self._instead_of_index(image, Descriptor(manifest.media_type, digest, size)):
+            report(Step(aux=instead))
         self._images.announce("push", image, reference.familiar())
+
+    def _instead_of_index(self, image: Image, pushed: Descriptor) -> Mapping[str, object] | None:
+        """What Docker's client makes a note of: the image was pulled by an index."""
+        for name in image.digests:
+            digest = parse_reference(name).digest
+            if digest in (None, pushed.digest) or not self._content.has(digest):
+                continue
+            data = self._content.read(digest)
+            if isinstance(parsed := parse_manifest(data), Index):
+                return {
+                    "manifestPushedInsteadOfIndex": True,
+                    "originalIndex": _shown(
+                        Descriptor(parsed.media_type or OCI_INDEX, digest, len(data))
+                    ),
+                    "selectedManifest": _shown(pushed),
+                }
+        return None
 
     @asynccontextmanager
     async def _leased(self) -> AsyncIterator[str]:
@@ -250,6 +267,14 @@ class Pusher:
                 "UPDATE images SET manifest = ? WHERE id = ?", (digest, image.id)
             )
         images.records.set_tag(str(reference.with_digest(digest)), image.id, images.clock_ns())
+
+
+def _shown(descriptor: Descriptor) -> Mapping[str, object]:
+    return {
+        "mediaType": descriptor.media_type,
+        "digest": descriptor.digest,
+        "size": descriptor.size,
+    }
 
 
 def _short(digest: Digest) -> str:

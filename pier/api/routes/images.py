@@ -8,6 +8,7 @@ from aiohttp import web
 from pier.api import answers
 from pier.api.call import Call, settled
 from pier.api.dispatch import Route
+from pier.api.platforms import image_of
 from pier.api.schema.filters import Filters, InvalidFilter
 from pier.api.schema.images import (
     familiar,
@@ -41,6 +42,9 @@ async def list_images(call: Call) -> web.StreamResponse:
     if "reference" in filters:
         for item in found:
             item.repo_tags = [tag for tag in item.repo_tags if _referenced((tag,), filters)]
+            item.repo_digests = [
+                name for name in item.repo_digests if _referenced((name,), filters)
+            ]
     return answers.json(sorted(found, key=lambda item: -item.created))
 
 
@@ -108,12 +112,13 @@ def _sets(pattern: str) -> bool:
 
 
 async def inspect(call: Call) -> web.StreamResponse:
-    image: Image = call.engine.images.get(call.name)
+    image = image_of(call, call.name, 49)
     tagged_ns = call.engine.images.last_tagged_ns(image.id)
     return answers.json(inspect_json(image, call.version, tagged_ns))
 
 
 async def history(call: Call) -> web.StreamResponse:
+    image_of(call, call.name, 48)
     entries: Sequence[HistoryEntry] = await settled(call.engine.images.history(call.name))
     return answers.json(history_json(entries))
 

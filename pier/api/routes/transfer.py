@@ -10,6 +10,7 @@ from pier.api import answers
 from pier.api.auth import AuthConfig, registry_auth, to_auth
 from pier.api.call import Call, settled
 from pier.api.dispatch import Route
+from pier.api.platforms import image_of, platforms_of
 from pier.api.progress import send_progress
 from pier.api.routes.archive import TAR, body_chunks
 from pier.api.schema.filters import Filters, InvalidFilter
@@ -91,7 +92,7 @@ async def push(call: Call) -> web.StreamResponse:
     steps = call.part("pusher", "docker push").push(
         call.name,
         tag=call.text("tag"),
-        platform=call.text("platform"),
+        platform=(*platforms_of(call, 46), "")[0],
         auth=registry_auth(call.request.headers),
     )
     with _asking_a_registry():
@@ -99,7 +100,7 @@ async def push(call: Call) -> web.StreamResponse:
 
 
 async def load(call: Call) -> web.StreamResponse:
-    platform = call.text("platform") if call.version.at_least(48) else ""
+    platform = (*platforms_of(call, 48), "")[0]
     events = await settled(call.engine.images.load(body_chunks(call), platform=platform))
 
     async def steps() -> AsyncIterator[Step]:
@@ -118,7 +119,7 @@ async def load(call: Call) -> web.StreamResponse:
 async def save(call: Call) -> web.StreamResponse:
     names = (call.name,) if "name" in call.path else _names(call)
     for name in names:
-        await settled(call.engine.images.get(name))
+        await settled(image_of(call, name, 48))
     chunks = await settled(call.engine.images.save(names))
     return await answers.send_bytes(call.request, TAR, chunks)
 

@@ -64,6 +64,7 @@ def push(session: Session, options: Options, names: list[str]) -> None:
     if options.text("platform"):
         from pier.cli.platforms import platform_json
 
+        _note(_ONE_PLATFORM)
         query["platform"] = platform_json(options.text("platform"))
     headers = auth_header(session.settings, names[0])
     path = f"/images/{quote(name.full, '/:')}/push"
@@ -72,13 +73,34 @@ def push(session: Session, options: Options, names: list[str]) -> None:
         raise_errors(messages)
         out(name.full + (f":{tag}" if tag else ""))
     else:
-        show_progress(messages, sys.stdout, on_aux=_ignore)
+        notes: list[str] = []
+        show_progress(messages, sys.stdout, on_aux=lambda message: _heed(message["aux"], notes))
+        for note in notes:
+            _note(note)
 
 
-def _ignore(_message: dict[str, Any]) -> None:
-    """The digest and size that were pushed are in the last line already."""
+def _heed(aux: dict[str, Any], notes: list[str]) -> None:
+    """What was pushed is in the last line already; that it is not all there was is news."""
+    if aux.get("manifestPushedInsteadOfIndex"):
+        index, chosen = aux["originalIndex"]["digest"], aux["selectedManifest"]["digest"]
+        notes.append(f"{_NOT_ALL}\n{index} -> {chosen}")
 
 
+def _note(text: str) -> None:
+    lines = text.replace("\n", "\n         ")
+    sys.stdout.write(f"\n Info -> {lines}\n")
+    sys.stdout.flush()
+
+
+_ONE_PLATFORM = (
+    "Using --platform pushes only the specified platform manifest of a multi-platform image "
+    "index.\nOther components, like attestations, will not be included.\n"
+    "To push the complete multi-platform image, remove the --platform flag.\n"
+)
+_NOT_ALL = (
+    "Not all multiplatform-content is present and only the available single-platform image was "
+    "pushed"
+)
 _TRUST = Flag("disable-content-trust", "bool", "Accepted for Docker's sake; does nothing", True)
 COMMANDS = {
     "image pull": Command(
