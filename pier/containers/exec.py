@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pier.containers.attach import parse_detach_keys
 from pier.containers.model import Container
+from pier.containers.native_exec import plan
 from pier.containers.parts import Parts
 from pier.containers.requests import ExecRecord, ExecSpec
 from pier.containers.state import State
@@ -65,9 +66,12 @@ class ExecAttachment:
 
 
 class Execs:
-    def __init__(self, parts: Parts, make_process: MakeProcess) -> None:
+    def __init__(
+        self, parts: Parts, make_process: MakeProcess, cgroups_path: Callable[[Container], str]
+    ) -> None:
         self._parts = parts
         self._make_process = make_process
+        self._cgroups_path = cgroups_path
         self._execs: dict[str, _Exec] = {}
 
     async def create(self, name: str, spec: ExecSpec) -> str:
@@ -125,7 +129,7 @@ class Execs:
         """Start the process, with a client's socket as its stdio where there is one."""
         found = self._get(exec_id)
         container = self._parts.store.get(found.record.container_id)
-        order = self._order(container, found, console_size)
+        order = await self._order(container, found, console_size)
         directory = Path(order.directory)
         try:
             monitor = await self._parts.spawner.launch_exec(order)
@@ -145,20 +149,24 @@ class Execs:
         monitor.on_detached = lambda _client: self._announce(container, "exec_detach", exec_id)
         self._parts.spawn(self._watch(found, container, monitor, directory))
 
-    def _order(
+    async def _order(
         self, container: Container, found: _Exec, console_size: tuple[int, int] | None
     ) -> ExecOrder:
         spec = found.record.spec
         rows, columns = console_size or spec.console_size or (0, 0)
+        runtime = self._parts.runtime_of(container)
+        bundle = self._parts.bundle(container.id)
         return ExecOrder(
             exec_id=found.record.id,
             container_id=container.id,
             directory=self._directory(container, found.record.id),
-            runtime=self._parts.runtime_of(container),
+            runtime=runtime,
             process=found.process,
             terminal=spec.tty,
             console_size=ConsoleSize(rows, columns),
             stdin=spec.attach_stdin,
+            cgroup=self._cgroups_path(container),
+            native=await plan(bundle, runtime, container.id, container.status.pid, found.process),
         )
 
     def _directory(self, container: Container, exec_id: str) -> Path:
@@ -198,7 +206,8 @@ class Execs:
         exec_id = await self.create(container.id, spec)
         found = self._get(exec_id)
         self._may_start(exec_id)
-        order = self._order(container, found, None)._replace(capture_bytes=limit)
+        order = await self._order(container, found, None)
+        order = order._replace(capture_bytes=limit)
         monitor = await self._parts.spawner.launch_exec(order)
         self._announce(container, f"exec_start: {' '.join(command)}", exec_id)
         try:

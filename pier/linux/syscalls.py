@@ -78,6 +78,7 @@ _libc.prctl.argtypes = (ctypes.c_int, *(ctypes.c_ulong,) * 4)
 _libc.inotify_add_watch.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_uint32)
 
 # The numbers of calls that came after the tables were unified are the same on every architecture.
+_SYS_PIDFD_SEND_SIGNAL = 424
 _SYS_OPEN_TREE = 428
 _SYS_MOVE_MOUNT = 429
 _SYS_FSOPEN = 430
@@ -113,6 +114,16 @@ def _check(result: int, call: str, path: str | None = None) -> int:
     return result
 
 
+def call(name: str, *arguments: object) -> int:
+    """A function of the C library that takes ctypes' values and returns -1 for an error."""
+    return _check(getattr(_libc, name)(*arguments), name)
+
+
+def numbered(name: str, number: int, *arguments: object) -> int:
+    """A call the C library has no function for; each argument a ctypes value of its width."""
+    return _syscall(name, number, *arguments)
+
+
 def _syscall(name: str, number: int, *arguments: object, path: str | None = None) -> int:
     return _check(_libc.syscall(ctypes.c_long(number), *arguments), name, path)
 
@@ -141,9 +152,25 @@ def setns(fd: int, kind: int) -> None:
     _check(_libc.setns(fd, kind), "setns")
 
 
-def prctl(option: int, argument: int) -> None:
-    """prctl(2) with one integer argument."""
-    _check(_libc.prctl(option, argument, 0, 0, 0), "prctl")
+def prctl(option: int, argument: int, second: int = 0) -> None:
+    """prctl(2) with integer arguments."""
+    _check(_libc.prctl(option, argument, second, 0, 0), "prctl")
+
+
+def unlock(master_fd: int) -> None:
+    """unlockpt(3): the other end of a pseudoterminal may be opened."""
+    _check(_libc.unlockpt(master_fd), "unlockpt")
+
+
+def pidfd_send_signal(pidfd: int, number: int) -> None:
+    _syscall(
+        "pidfd_send_signal",
+        _SYS_PIDFD_SEND_SIGNAL,
+        ctypes.c_int(pidfd),
+        ctypes.c_int(number),
+        None,
+        ctypes.c_uint(0),
+    )
 
 
 def set_process_name(name: str) -> None:

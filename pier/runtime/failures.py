@@ -63,6 +63,18 @@ def _not_found(executable: str) -> str:
     return "executable file not found in $PATH"
 
 
+def start_failed(why: str) -> str:
+    """What fails once the container is entered, as runc says it. why: strerror's words too."""
+    for own, word in _ERRNO_WORDS:
+        why = why.replace(own, word)
+    return f"{_START}: {why}"
+
+
+def exec_failed(executable: str, why: str) -> str:
+    """The same of the program itself, as Go's exec.Error has it."""
+    return start_failed(f'exec: "{executable}": {why}')
+
+
 def exit_code(text: str) -> int:
     """127, 126 or 128, as Docker's daemon derives it from the sentence."""
     if "executable file not found" in text or "no such file or directory" in text:

@@ -77,8 +77,8 @@ class OciLauncher:
         """Start the runtime; its pid."""
         assert self._prepared is not None
         self._begun = True
-        self._prepared.go()
-        return self._prepared.pid
+        self._prepared.child.go()
+        return self._prepared.child.pid
 
     def finish(self, status: int) -> int:
         """The runtime has ended: the pid of the process it started."""
@@ -103,7 +103,7 @@ class OciLauncher:
         if self._prepared is None:
             return
         if not self._begun:
-            self._prepared.give_up()
+            self._prepared.child.give_up()
         os.close(self._prepared.namespace_fd)
         self._prepared = None
 

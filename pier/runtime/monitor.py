@@ -21,7 +21,8 @@ from pier.linux import cgroup, syscalls
 from pier.runtime import protocol
 from pier.runtime.clients import Clients
 from pier.runtime.control import Control, Request
-from pier.runtime.launcher import LaunchFailed, OciLauncher
+from pier.runtime.launcher import LaunchFailed
+from pier.runtime.launchers import prepared_launcher
 from pier.runtime.log_file import LogFile
 from pier.runtime.log_format import STDOUT
 from pier.runtime.loop import Loop
@@ -84,12 +85,12 @@ class Monitor:
         self._control = Control(self._loop, self._directory, self._greeting, self._on_request)
         self._control.on_lonely = self._on_lonely
         self._control.add(control)
-        self._launcher = OciLauncher(order, self._directory)
         self._oom: OomWatch | None = None
         self._prepare_stdio()
         log = self._container.log if self._container else None
         self._log = LogFile(log) if log else None
-        self._launcher.prepare(self._child, self._console.path if self._console else "")
+        console = self._console.path if self._console else ""
+        self._launcher = prepared_launcher(order, self._directory, self._child, console)
 
     def run(self) -> None:
         self._control.broadcast(self._greeting())

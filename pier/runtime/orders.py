@@ -72,11 +72,25 @@ class MonitorOrder(NamedTuple):
     stall_s: float = STALL_S
 
 
+class NativeExec(NamedTuple):
+    """What it takes to start an exec's process without the runtime.
+
+    pid: the container's first process. keyring: the name of its session's. filter: a file with
+    its compiled seccomp filter, "" for none; filter_flags: of seccomp(2).
+    """
+
+    pid: int
+    keyring: str
+    filter: str = ""
+    filter_flags: int = 0
+
+
 class ExecOrder(NamedTuple):
     """One more process in a running container; `directory` is made for it and holds its files.
 
     process: an OCI process object. capture_bytes > 0: keep that much of the output (both
     streams as they come) for Exit.output. A client's end of input ends the process's stdin.
+    native None: by the runtime's own exec. Otherwise with cgroup, the container's.
     """
 
     exec_id: str
@@ -90,6 +104,7 @@ class ExecOrder(NamedTuple):
     capture_bytes: int = 0
     cgroup: str = ""
     stall_s: float = STALL_S
+    native: NativeExec | None = None
 
 
 class AttachOptions(NamedTuple):

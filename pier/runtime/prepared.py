@@ -32,15 +32,14 @@ class NotPrepared(Exception):
     """The child could not get ready; the text says why."""
 
 
-class Prepared(NamedTuple):
-    """pid: a child of the caller. namespace_fd: its mount namespace, the caller's to close."""
+class Waiting(NamedTuple):
+    """A child of the caller that waits to be told."""
 
     pid: int
-    namespace_fd: int
     gate_fd: int
 
     def go(self) -> None:
-        """Have it become the program; its end is a child's end like any other."""
+        """Have it go on; its end is a child's end like any other."""
         os.write(self.gate_fd, b"!")
         os.close(self.gate_fd)
 
@@ -50,14 +49,28 @@ class Prepared(NamedTuple):
         os.waitpid(self.pid, 0)
 
 
+class Prepared(NamedTuple):
+    """namespace_fd: the child's mount namespace, the caller's to close."""
+
+    child: Waiting
+    namespace_fd: int
+
+
 def prepare(argv: list[str], stdio: ChildFds, before: Callable[[], None]) -> Prepared:
     """Fork a child that runs `before` and then waits to exec `argv`. Raises NotPrepared."""
+    child = fork_waiting(before, lambda: _exec(argv, stdio))
+    namespace = os.open(f"/proc/{child.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    return Prepared(child, namespace)
+
+
+def fork_waiting(before: Callable[[], None], then: Callable[[], NoReturn]) -> Waiting:
+    """Fork a child that runs `before`, and `then` once it is told to. Raises NotPrepared."""
     gate_out, gate_in = os.pipe()
     report_out, report_in = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(gate_in)
-        _wait_then_exec(argv, stdio, before, gate_out, report_in)
+        _wait(before, then, gate_out, report_in)
     os.close(gate_out)
     os.close(report_in)
     report = os.read(report_out, _REPORT_BYTES)
@@ -66,12 +79,11 @@ def prepare(argv: list[str], stdio: ChildFds, before: Callable[[], None]) -> Pre
         os.close(gate_in)
         os.waitpid(pid, 0)
         raise NotPrepared(report.decode(errors="replace"))
-    namespace = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-    return Prepared(pid, namespace, gate_in)
+    return Waiting(pid, gate_in)
 
 
-def _wait_then_exec(
-    argv: list[str], stdio: ChildFds, before: Callable[[], None], gate: int, report: int
+def _wait(
+    before: Callable[[], None], then: Callable[[], NoReturn], gate: int, report: int
 ) -> NoReturn:
     """Closing `report` with nothing said means: ready."""
     try:
@@ -82,7 +94,7 @@ def _wait_then_exec(
             raise
         os.close(report)
         if os.read(gate, 1):
-            _exec(argv, stdio)
+            then()
     finally:
         os._exit(_EXEC_FAILED)
 
@@ -102,10 +114,14 @@ def _exec(argv: list[str], stdio: ChildFds) -> NoReturn:
     """execve(2): every descriptor but `stdio`, which are none of 0 to 2, is close-on-exec."""
     for number, fd in enumerate(stdio):
         os.dup2(fd, number)
+    reset_signals()
+    os.execve(argv[0], argv, environment())  # noqa: S606 - no shell wanted
+
+
+def reset_signals() -> None:
     for number in DEFAULT_SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    os.execve(argv[0], argv, environment())  # noqa: S606 - no shell wanted
 
 
 def environment() -> dict[str, str]:

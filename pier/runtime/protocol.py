@@ -20,6 +20,7 @@ from pier.runtime.orders import (
     Exit,
     LogOrder,
     MonitorOrder,
+    NativeExec,
     RuntimeInfo,
 )
 
@@ -79,6 +80,8 @@ def from_order(order: MonitorOrder | ExecOrder) -> dict[str, Any]:
             fields[key] = os.fspath(fields[key])
     if "process" in fields:
         fields["process"] = {}
+    if isinstance(order, ExecOrder):
+        fields["native"] = order.native and order.native._asdict()
     fields["runtime"] = order.runtime._asdict()
     fields["console_size"] = list(order.console_size)
     if isinstance(order, MonitorOrder):
@@ -98,6 +101,8 @@ def to_order(fields: Mapping[str, Any]) -> MonitorOrder | ExecOrder:
     values["runtime"] = RuntimeInfo(**runtime)
     values["console_size"] = ConsoleSize(*values["console_size"])
     if "exec_id" in values:
+        if values["native"]:
+            values["native"] = NativeExec(**values["native"])
         return ExecOrder(**values)
     if values["overlay"]:
         overlay = dict(values["overlay"])

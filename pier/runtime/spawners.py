@@ -17,6 +17,7 @@ from pier.runtime.connection import Connection, MonitorLost
 from pier.runtime.launcher import PROCESS_NAME
 from pier.runtime.monitors import Monitor
 from pier.runtime.orders import ExecOrder, MonitorOrder
+from pier.runtime.sealed import sealed_program
 
 _SCRIPT = Path(__file__).with_name("spawner.py")
 _OUTPUT_BYTES = 1 << 20
@@ -34,6 +35,7 @@ class Spawner:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
+        self._sealing = True
 
     async def start(self) -> None:
         """Optional: whatever needs the spawner starts it."""
@@ -137,10 +139,19 @@ class Spawner:
         if self._socket is not None and self._alive():
             return self._socket
         self._hang_up()
+        if self._process is not None and (self._process.poll() or 0) > 0:
+            self._sealing = False  # it failed by itself: this interpreter wants to be where it is
         ours, theirs = protocol.socket_pair()
-        with theirs:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(theirs)
+            fds: list[int] = []
+            if self._sealing:
+                with contextlib.suppress(OSError):
+                    fds.append(stack.enter_context(sealed_program(Path(sys.executable))))
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(_SCRIPT)],
+                executable=f"/proc/self/fd/{fds[0]}" if fds else None,
+                pass_fds=fds,
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,

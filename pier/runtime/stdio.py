@@ -63,6 +63,7 @@ class Console:
         self._directory = directory
         self._listener = directory.listen(_CONSOLE, socket.SOCK_STREAM)
         self._listener.settimeout(0)
+        self._connection: socket.socket | None = None
         self.on_open: Callable[[int], None] = lambda fd: None
         loop.watch(self._listener.fileno(), READABLE, lambda _events: self.receive())
 
@@ -72,19 +73,23 @@ class Console:
         return self._directory.path_for_others(_CONSOLE)
 
     def receive(self) -> None:
-        """Take the terminal if the runtime has connected."""
+        """Take the terminal if it has been sent; whoever connects may take its time."""
         if self.fd >= 0:
             return
+        if self._connection is None:
+            try:
+                self._connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self._connection.setblocking(False)
+            self._loop.watch(self._connection.fileno(), READABLE, lambda _events: self.receive())
         try:
-            connection, _ = self._listener.accept()
-        except OSError:
+            _, fds, _, _ = socket.recv_fds(self._connection, 4096, 1, socket.MSG_CMSG_CLOEXEC)
+        except BlockingIOError:
             return
-        with connection:
-            connection.settimeout(5)
-            _, fds, _, _ = socket.recv_fds(connection, 4096, 1, socket.MSG_CMSG_CLOEXEC)
+        self.close_listener()
         if fds:
             self.fd = fds[0]
-            self.close_listener()
             self.resize(self._size)
             self.on_open(self.fd)
 
@@ -97,6 +102,10 @@ class Console:
                 fcntl.ioctl(self.fd, termios.TIOCSWINSZ, packed)
 
     def close_listener(self) -> None:
+        if self._connection is not None:
+            self._loop.unwatch(self._connection.fileno())
+            self._connection.close()
+            self._connection = None
         if self._listener.fileno() < 0:
             return
         self._loop.unwatch(self._listener.fileno())

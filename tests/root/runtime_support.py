@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pier.containers.native_exec import plan
 from pier.linux import cgroup
 from pier.linux.mount import Overlay
 from pier.runtime.bundle import write_bundle
@@ -17,7 +18,10 @@ from pier.runtime.monitors import Monitor
 from pier.runtime.orders import AttachOptions, ExecOrder, LogOrder, MonitorOrder, RuntimeInfo
 from pier.runtime.spawners import Spawner
 
-NAMES = ("sh", "true", "false", "cat", "echo", "sleep", "stty", "head", "dd", "yes", "seq", "mount")
+NAMES = (
+    "sh true false cat echo sleep stty head dd yes seq mount ls env id grep kill pwd readlink stat"
+    " mkdir ln chmod chown"
+).split()
 PARENT = f"/pier-test-runtime-{os.getpid()}"
 
 
@@ -53,7 +57,7 @@ def config(
             "terminal": terminal,
             "user": {"uid": 0, "gid": 0},
             "args": list(args),
-            "env": ["PATH=/bin", "TERM=xterm"],
+            "env": ["PATH=/bin", "TERM=xterm", "HOME=/"],
             "cwd": "/",
             "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), capabilities),
         },
@@ -82,6 +86,8 @@ class Bench:
 
     def __init__(self, root: Path, name: str = "crun") -> None:
         self.root = root
+        self.native = False
+        """Whether execs are made without the runtime."""
         self.layer = make_layer(root / "layer")
         self.info = runtime(name, root / "state")
         self.spawner = Spawner()
@@ -129,11 +135,30 @@ class Bench:
         self._count += 1
         name = f"exec{self._count}"
         terminal = bool(fields.get("terminal"))
-        process = config(args, "", terminal=terminal)["process"]
+        process = config(args, "", terminal=terminal)["process"] | fields.pop("process", {})
         directory = self.root / "execs" / name
-        return await self.spawner.launch_exec(
-            ExecOrder(name, order.container_id, directory, self.info, process, **fields)
-        )
+        if self.native:
+            pid = int((Path(order.bundle) / "pid").read_text())
+            bundle = Path(order.bundle)
+            native = await plan(bundle, self.info, order.container_id, pid, process)
+            fields["native"] = native
+            assert native is not None
+            # What is not done without the runtime fails.
+            self.info = self.info._replace(path="/nonexistent")
+        try:
+            return await self.spawner.launch_exec(
+                ExecOrder(
+                    name,
+                    order.container_id,
+                    directory,
+                    self.info,
+                    process,
+                    cgroup=order.cgroup,
+                    **fields,
+                )
+            )
+        finally:
+            self.info = order.runtime
 
     def log(self, driver: str = "json-file", **fields: Any) -> LogOrder:
         return LogOrder(driver, str(self.root / f"{self._count}.log"), **fields)

@@ -296,8 +296,10 @@ async def test_a_grandchild_that_keeps_the_pipe_delays_the_end_only_briefly(
     await asyncio.to_thread(cgroup.remove, order.cgroup)
 
 
+@pytest.mark.parametrize("native", [False, True])
 @scenario
-async def test_exec_has_its_own_stdio_and_code(bench: Bench) -> None:
+async def test_exec_has_its_own_stdio_and_code(bench: Bench, *, native: bool) -> None:
+    bench.native = native
     order = bench.order("sleep", "100")
     container = await bench.spawner.launch(order)
     await container.start()
@@ -315,8 +317,10 @@ async def test_exec_has_its_own_stdio_and_code(bench: Bench) -> None:
     await container.ended()
 
 
+@pytest.mark.parametrize("native", [False, True])
 @scenario
-async def test_exec_output_can_be_captured_up_to_a_bound(bench: Bench) -> None:
+async def test_exec_output_can_be_captured_up_to_a_bound(bench: Bench, *, native: bool) -> None:
+    bench.native = native
     order = bench.order("sleep", "100")
     container = await bench.spawner.launch(order)
     await container.start()
@@ -341,8 +345,10 @@ async def test_exec_output_can_be_captured_up_to_a_bound(bench: Bench) -> None:
         await monitor.ended()
 
 
+@pytest.mark.parametrize("native", [False, True])
 @scenario
-async def test_an_exec_dies_with_its_container(bench: Bench) -> None:
+async def test_an_exec_dies_with_its_container(bench: Bench, *, native: bool) -> None:
+    bench.native = native
     order = bench.order("sleep", "100")
     container = await bench.spawner.launch(order)
     await container.start()

@@ -34,8 +34,8 @@ def test_it_becomes_the_program_in_the_namespace_made_before(out: tuple[ChildFds
     stdio, path = out
     ready = prepare(["/bin/readlink", "/proc/self/ns/mnt"], stdio, own_namespace)
     assert path.read_text() == ""
-    ready.go()
-    assert exit_code(ready.pid) == 0
+    ready.child.go()
+    assert exit_code(ready.child.pid) == 0
     inside = f"mnt:[{os.fstat(ready.namespace_fd).st_ino}]\n"
     assert path.read_text() == inside != f"{Path('/proc/self/ns/mnt').readlink()}\n"
     later = run_in(ready.namespace_fd, ["/bin/readlink", "/proc/self/ns/mnt"], stdio)
@@ -49,8 +49,8 @@ def test_the_program_finds_every_signal_as_it_was(out: tuple[ChildFds, Path]) ->
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
         ready = prepare(["/bin/grep", "^Sig[BI]", "/proc/self/status"], stdio, own_namespace)
-        ready.go()
-        assert exit_code(ready.pid) == 0
+        ready.child.go()
+        assert exit_code(ready.child.pid) == 0
     finally:
         signal.signal(signal.SIGTERM, before)
     os.close(ready.namespace_fd)
@@ -70,14 +70,14 @@ def test_what_fails_before_is_told(out: tuple[ChildFds, Path]) -> None:
 def test_one_that_is_given_up_runs_nothing(out: tuple[ChildFds, Path]) -> None:
     stdio, path = out
     ready = prepare(["/bin/echo", "never"], stdio, own_namespace)
-    ready.give_up()
+    ready.child.give_up()
     os.close(ready.namespace_fd)
-    assert not Path(f"/proc/{ready.pid}").exists()
+    assert not Path(f"/proc/{ready.child.pid}").exists()
     assert path.read_text() == ""
 
 
 def test_a_program_that_is_not_there_is_127(out: tuple[ChildFds, Path]) -> None:
     ready = prepare(["/no/such/program"], out[0], own_namespace)
-    ready.go()
+    ready.child.go()
     os.close(ready.namespace_fd)
-    assert exit_code(ready.pid) == 127
+    assert exit_code(ready.child.pid) == 127
