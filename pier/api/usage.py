@@ -16,7 +16,7 @@ from pier.api.schema.volumes import UsageJson as VolumeUsage
 from pier.api.schema.words import rfc3339
 from pier.api.views import Views, sizes
 from pier.api.volumes import to_json, used_volumes
-from pier.build.cache_store import CacheRecord
+from pier.build.pruning import CacheRecord
 from pier.images.model import Image
 
 _FIELDS = {"image": "Images", "container": "Containers", "volume": "Volumes"}
@@ -134,14 +134,15 @@ async def _volumes(call: Call) -> Part:
 
 async def _build_cache(call: Call) -> Part:
     builder = getattr(call.engine, "builder", None)
-    records: Sequence[CacheRecord] = () if builder is None else builder.usage()
+    records: Sequence[CacheRecord] = () if builder is None else await builder.usage()
     items = [
         BuildCacheJson(
             id=record.key,
             parents=[record.parent] if record.parent else msgspec.UNSET,
-            description=record.instruction,
-            in_use=False,
-            shared=False,
+            type=record.kind,
+            description=record.description,
+            in_use=record.in_use,
+            shared=record.shared,
             size=record.size,
             created_at=rfc3339(record.created_ns),
             last_used_at=rfc3339(record.used_ns) if record.used_ns else None,
@@ -149,8 +150,11 @@ async def _build_cache(call: Call) -> Part:
         )
         for record in records
     ]
-    total = sum(item.size for item in items)
-    return Part(items=items, active=0, total_size=total, reclaimable=total)
+    own = [item for item in items if not item.shared]
+    total = sum(item.size for item in own)
+    free = sum(item.size for item in own if not item.in_use)
+    active = sum(item.in_use for item in items)
+    return Part(items=items, active=active, total_size=total, reclaimable=free)
 
 
 _PARTS = {

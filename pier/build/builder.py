@@ -10,6 +10,7 @@ calls `restore`: nothing of an interrupted build is left then.
 
 import asyncio
 import secrets
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
@@ -19,17 +20,20 @@ from typing import BinaryIO
 
 from pier.build import exports
 from pier.build.building import Build
-from pier.build.cache_mounts import CacheDirectory, CacheMounts
-from pier.build.cache_store import (
-    DEFAULT_LIMIT_BYTES,
-    CacheRecord,
-    CacheStore,
-    PruneRequest,
-)
+from pier.build.cache_mounts import CacheMounts
+from pier.build.cache_store import DEFAULT_LIMIT_BYTES, CacheStore
 from pier.build.checks import Finding, report
 from pier.build.context import remove_directory
 from pier.build.layers import Layers
 from pier.build.progress import ImageBuilt, ImageTagged, InOrder, Progress
+from pier.build.pruning import (
+    MOUNT,
+    STEP,
+    CacheRecord,
+    PruneRequest,
+    chosen,
+    total_bytes,
+)
 from pier.build.request import BuildRequest, BuildResult
 from pier.build.run import MakeConfig, Runner, Sandboxes
 from pier.build.scope import StepLocks
@@ -56,12 +60,6 @@ class BuilderParts:
     cgroup_parent: str
     cache_limit_bytes: int = DEFAULT_LIMIT_BYTES
     clock_ns: Callable[[], int] = time.time_ns
-
-
-@dataclass(frozen=True, slots=True)
-class CacheUsage:
-    records: tuple[CacheRecord, ...]
-    mounts: tuple[CacheDirectory, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,33 +184,28 @@ class Builder:
             opened.pop_all()
         return tuple(files)
 
-    def usage(self) -> list[CacheRecord]:
-        """The cache's rows, least recently used first."""
-        return self._cache.list_()
-
-    async def disk_usage(self) -> CacheUsage:
-        mounts = await asyncio.to_thread(self._mounts.list_)
-        return CacheUsage(tuple(self._cache.list_()), tuple(mounts))
+    async def usage(self) -> list[CacheRecord]:
+        """The steps that are kept, and the cache mounts."""
+        return [*self._cache.list_(), *await asyncio.to_thread(self._mounts.list_)]
 
     async def prune(self, request: PruneRequest) -> CachePruned:
-        """Forget cache rows, and with `everything` cache mounts that nobody uses."""
-        records = self._cache.prune(request)
-        reclaimed = sum(record.size for record in records)
-        gone = [record.key for record in records]
-        if request.everything and request.keep_bytes is None and not request.keys:
-            for mount in await asyncio.to_thread(self._mounts.list_):
-                old = not request.before_ns or mount.used_ns < request.before_ns
-                if old and await asyncio.to_thread(self._mounts.remove, mount.name):
-                    gone.append(mount.name)
-                    reclaimed += mount.size
+        """Forget steps and cache mounts that nobody uses. Raises BadCacheFilter."""
+        free = shutil.disk_usage(self._parts.data_root).free
+        gone = chosen(await self.usage(), request, free)
+        self._cache.remove(record.key for record in gone if record.kind == STEP)
+        for record in gone:
+            if record.kind == MOUNT:
+                await asyncio.to_thread(self._mounts.remove, record.key)
         self._images.collect()
-        return CachePruned(tuple(gone), reclaimed)
+        return CachePruned(tuple(record.key for record in gone), total_bytes(gone))
 
     def _bound_cache(self) -> None:
         """Keep the cache within its limit: what was not used for longest goes first."""
         limit = self._parts.cache_limit_bytes
         if self._cache.total_bytes() > limit:
-            self._cache.prune(PruneRequest(everything=True, keep_bytes=limit))
+            request = PruneRequest(everything=True, reserved_bytes=limit)
+            gone = chosen(self._cache.list_(), request, 0)
+            self._cache.remove(record.key for record in gone)
             self._images.collect()
 
     @asynccontextmanager

@@ -35,7 +35,6 @@ class StepKey:
         parts = [self.parent, self.instruction, sorted(self.inputs.items())]
         return "sha256:" + hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
-
     def above(self, below: str) -> str:
         """The parent of what comes next. A step that does not ask what is below it is no parent
         by itself: another such step below would go unnoticed."""

@@ -2,6 +2,7 @@
 
     <root>/<name>/        name: hash of the mount's id, "-n" for a private copy in use
                  data/    what the RUN sees
+                 id       whose it is, for people
 
 The directory that is mounted is ours, and so is the one above it: whatever builds put inside, no
 path is ever looked up through it. Sharing: `shared` gives everyone the same one, `locked` one
@@ -17,19 +18,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pier.build.pruning import MOUNT, CacheRecord
 from pier.linux.trees import remove_tree, tree_size
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-
-
-@dataclass(frozen=True, slots=True)
-class CacheDirectory:
-    """For disk usage. `used_ns`: when a build last had it."""
-
-    name: str
-    size: int
-    used_ns: int
-    in_use: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +51,7 @@ class CacheMounts:
                 name = self._free(name)
             self._users[name] += 1
             stack.callback(self._leave, name)
-            yield self._made(name, new)
+            yield self._made(name, identity, new)
 
     def _free(self, name: str) -> str:
         number = 0
@@ -74,9 +66,10 @@ class CacheMounts:
         with contextlib.suppress(FileNotFoundError):
             os.utime(self._root / name)
 
-    def _made(self, name: str, new: NewDirectory) -> Path:
+    def _made(self, name: str, identity: str, new: NewDirectory) -> Path:
         data = self._root / name / "data"
         data.parent.mkdir(mode=0o700, exist_ok=True)
+        (data.parent / "id").write_text(identity.strip("\0"), errors="replace")
         try:
             data.mkdir(mode=0o700)
         except FileExistsError:
@@ -85,17 +78,25 @@ class CacheMounts:
         data.chmod(new.mode)
         return data
 
-    def list_(self) -> list[CacheDirectory]:
+    def list_(self) -> list[CacheRecord]:
         """Counts the files: off the loop."""
-        return [
-            CacheDirectory(
-                path.name,
-                tree_size(path / "data"),
-                path.stat().st_mtime_ns,
-                self._users[path.name] > 0,
-            )
-            for path in sorted(self._root.iterdir())
-        ]
+        return [self._record(path) for path in sorted(self._root.iterdir())]
+
+    def _record(self, path: Path) -> CacheRecord:
+        try:
+            identity = (path / "id").read_text(errors="replace")
+        except FileNotFoundError:
+            identity = ""
+        used_ns = path.stat().st_mtime_ns
+        return CacheRecord(
+            key=path.name,
+            kind=MOUNT,
+            description=f"cached mount {identity}",
+            size=tree_size(path / "data"),
+            created_ns=used_ns,
+            used_ns=used_ns,
+            in_use=self._users[path.name] > 0,
+        )
 
     def remove(self, name: str) -> bool:
         """Remove one that nobody uses; blocking. Whether it went."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import msgspec
 
 from pier.build.cache import StepKey
+from pier.build.pruning import CacheRecord
 from pier.oci.digest import Digest
 from pier.store.database import Database
 from pier.store.leases import Leases
@@ -26,6 +27,13 @@ _IN_IMAGES = """
     SELECT DISTINCT substr(l.lease, 7) AS key FROM lease_items l JOIN used u ON u.key = l.key
     WHERE l.kind = 'snapshot' AND substr(l.lease, 1, 6) = 'build/'
 """
+_IN_USE = """
+    SELECT DISTINCT substr(held.lease, 7) AS key FROM lease_items held
+    JOIN lease_items other ON other.kind = held.kind AND other.key = held.key
+    WHERE held.kind = 'snapshot' AND substr(held.lease, 1, 6) = 'build/'
+    AND substr(other.lease, 1, 6) <> 'build/'
+"""
+"""Held by a build, or a pull, that is under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,32 +49,6 @@ class StepResult:
     blob: Digest | None = None
     size: int = 0
     created_ns: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class CacheRecord:
-    """A row as people see it: `docker system df -v`, `builder prune`."""
-
-    key: str
-    parent: str
-    instruction: str
-    size: int
-    uses: int
-    created_ns: int
-    used_ns: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PruneRequest:
-    """`before_ns`: only what was not used since. `keep_bytes`: stop when no more is left.
-
-    everything False: rows whose layer is part of an image stay.
-    """
-
-    everything: bool = False
-    before_ns: int = 0
-    keep_bytes: int | None = None
-    keys: frozenset[str] = frozenset()
 
 
 class CacheStore:
@@ -128,43 +110,38 @@ class CacheStore:
         ]
 
     def list_(self) -> list[CacheRecord]:
-        """Every row, least recently used first."""
+        """Every row."""
         rows = self._database.execute(
-            "SELECT key, parent, instruction, size, uses, created_ns, used_ns"
-            " FROM build_cache ORDER BY used_ns, created_ns"
-        )
-        return [CacheRecord(*row) for row in rows]
+            "SELECT key, parent, instruction, size, uses, created_ns, used_ns FROM build_cache"
+        ).fetchall()
+        shared, in_use = self._keys(_IN_IMAGES), self._keys(_IN_USE)
+        return [
+            CacheRecord(
+                key=row["key"],
+                parent=row["parent"],
+                description=row["instruction"],
+                size=row["size"],
+                uses=row["uses"],
+                created_ns=row["created_ns"],
+                used_ns=row["used_ns"],
+                in_use=row["key"] in in_use,
+                shared=row["key"] in shared,
+            )
+            for row in rows
+        ]
+
+    def _keys(self, query: str) -> set[str]:
+        return {str(row["key"]) for row in self._database.execute(query)}
 
     def total_bytes(self) -> int:
         query = "SELECT coalesce(sum(size), 0) FROM build_cache"
         return int(self._database.execute(query).fetchone()[0])
 
-    def prune(self, request: PruneRequest) -> list[CacheRecord]:
-        """Forget rows, least recently used first; return them. Collection frees the bytes."""
-        total = self.total_bytes()
-        gone = []
+    def remove(self, keys: Iterable[str]) -> None:
+        """Forget rows. Collection frees the bytes."""
         with self._database.transaction():
-            for record in self._candidates(request):
-                if request.keep_bytes is not None and total <= request.keep_bytes:
-                    break
-                self._remove(record.key)
-                total -= record.size
-                gone.append(record)
-        return gone
-
-    def _candidates(self, request: PruneRequest) -> Iterable[CacheRecord]:
-        kept = set() if request.everything else self._in_images()
-        for record in self.list_():
-            if request.keys and not any(record.key.startswith(key) for key in request.keys):
-                continue
-            if request.before_ns and record.used_ns >= request.before_ns:
-                continue
-            if record.key not in kept:
-                yield record
-
-    def _in_images(self) -> set[str]:
-        rows = self._database.execute(_IN_IMAGES)
-        return {str(row["key"]) for row in rows}
+            for key in keys:
+                self._remove(key)
 
     def _remove(self, key: str) -> None:
         self._database.execute("DELETE FROM build_cache WHERE key = ?", (key,))

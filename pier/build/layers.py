@@ -170,12 +170,10 @@ def _linked(found: Directory, target_fd: int) -> tuple[bytes, os.stat_result]:
     try:
         os.fchown(fd, found.stat.st_uid, found.stat.st_gid)
         os.fchmod(fd, stat.S_IMODE(found.stat.st_mode))
-        for name in os.listxattr(found.fd):
-            os.setxattr(fd, name, os.getxattr(found.fd, name))
+        for attribute in os.listxattr(found.fd):
+            os.setxattr(fd, attribute, os.getxattr(found.fd, attribute))
         for file in found.files:
-            os.link(
-                file.name, file.name, src_dir_fd=found.fd, dst_dir_fd=fd, follow_symlinks=False
-            )
+            os.link(file.name, file.name, src_dir_fd=found.fd, dst_dir_fd=fd, follow_symlinks=False)
         for name in found.below:
             os.mkdir(name, dir_fd=fd)
     finally:

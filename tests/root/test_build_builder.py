@@ -64,7 +64,7 @@ def test_cancelling_kills_the_run_and_leaves_nothing(tmp_path: Path) -> None:
             assert task.cancelled()
             assert bench.left_behind() == []
             assert processes("sleep 987654") == []
-            assert bench.builder.usage() == []
+            assert await bench.builder.usage() == []
 
     asyncio.run(main())
 

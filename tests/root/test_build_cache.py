@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pier.build.cache_store import PruneRequest
+from pier.build.pruning import PruneRequest
 from pier.build.request import BuildRequest
 from tests.root.build_bench import context_tar, open_bench
 
@@ -124,7 +124,7 @@ def test_cache_from_an_image_works_without_the_cache(tmp_path: Path) -> None:
         async with open_bench(tmp_path / "pier") as bench:
             first = await bench.build(APP, FILES, BuildRequest(tags=("app:1",)))
             await bench.builder.prune(PruneRequest(everything=True))
-            assert bench.builder.usage() == []
+            assert await bench.builder.usage() == []
             again = await bench.build(APP, FILES, BuildRequest(cache_from=("app:1", "no:such")))
             assert bench.cached == 6
             assert again.image == first.image
@@ -162,18 +162,23 @@ def test_prune_bounds_the_cache_and_frees_the_layers(tmp_path: Path) -> None:
                 "FROM busybox\nRUN --mount=type=cache,target=/c head -c 100000 /dev/zero > /a\n"
                 "RUN head -c 200000 /dev/zero > /b; touch /x\n"
             )
-            usage = await bench.builder.disk_usage()
-            assert [record.size for record in usage.records] == [100000, 200000]
-            assert len(usage.mounts) == 1
-            kept = await bench.builder.prune(PruneRequest())
+            usage = await bench.builder.usage()
+            assert [(record.size, record.shared) for record in usage[:2]] == [
+                (100000, True), (200000, True)
+            ]  # fmt: skip
+            assert [(record.kind, record.description) for record in usage[2:]] == [
+                ("exec.cachemount", "cached mount /c")
+            ]
+            kept = await bench.builder.prune(PruneRequest(filters={"type": "regular"}))
             assert kept.keys == ()
+            gone = await bench.builder.prune(PruneRequest())
+            assert gone.keys == (usage[2].key,)
             bench.images.remove(bench.images.list_()[0].id)
-            await bench.builder.prune(PruneRequest(everything=True, keep_bytes=200000))
-            assert [record.size for record in bench.builder.usage()] == [200000]
+            await bench.builder.prune(PruneRequest(everything=True, reserved_bytes=200000))
+            assert [record.size for record in await bench.builder.usage()] == [200000]
             gone = await bench.builder.prune(PruneRequest(everything=True))
             assert gone.bytes_reclaimed == 200000
             assert len(bench.images.snapshotter.list_keys("sha256:")) == 1
-            assert (await bench.builder.disk_usage()).mounts == ()
 
     asyncio.run(main())
 

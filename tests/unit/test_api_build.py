@@ -7,11 +7,11 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from pier.build.cache import Change, Miss
-from pier.build.cache_store import PruneRequest
 from pier.build.progress import (
     BuildEvent,
     ImageBuilt,
@@ -20,6 +20,7 @@ from pier.build.progress import (
     StepRuns,
     StepStarted,
 )
+from pier.build.pruning import PruneRequest
 from pier.build.request import BuildRequest, BuildResult, StepFailed
 from pier.errors import InvalidArgument
 from tests.unit.test_api_routes import Client, connected
@@ -204,6 +205,11 @@ def test_what_is_no_build_is_refused(tmp_path: Path, query: str, status: int, me
     assert lines[0]["message"].startswith(message)
 
 
+PRUNE = "/build/prune?all=1&reserved-space=9&max-used-space=10&min-free-space=11&filters=" + quote(
+    json.dumps({"type": ["regular"], "inuse": {"false": True}})
+)
+
+
 def test_pruning_passes_its_bounds_on(tmp_path: Path) -> None:
     class Pruning(FakeBuilder):
         async def prune(self, request: PruneRequest) -> object:
@@ -216,14 +222,26 @@ def test_pruning_passes_its_bounds_on(tmp_path: Path) -> None:
             return Pruned()
 
     async def ask(client: Client) -> Any:
-        return (await client.ask("POST", "/build/prune?all=1&reserved-space=9")).json
+        return (await client.ask("POST", PRUNE)).json
 
     async def main() -> None:
         builder = Pruning()
         async with connected(tmp_path) as client:
             client.engine.builder = builder
             assert await ask(client) == {"CachesDeleted": ["k"], "SpaceReclaimed": 5}
-            assert builder.pruned == PruneRequest(everything=True, keep_bytes=9)
+            assert builder.pruned == PruneRequest(
+                everything=True,
+                filters={"type": "regular", "inuse": "false"},
+                reserved_bytes=9,
+                max_used_bytes=10,
+                min_free_bytes=11,
+            )
+            several = quote(json.dumps({"id": ["a", "b"]}))
+            answer = await client.ask("POST", f"/build/prune?filters={several}")
+            assert (answer.status, answer.json["message"]) == (
+                400,
+                "filters expect only one value: id",
+            )
             client.engine.builder = None
             assert await ask(client) == {"CachesDeleted": None, "SpaceReclaimed": 0}
 

@@ -9,13 +9,20 @@ from pier.api.call import Call
 from pier.api.dispatch import Route
 from pier.api.progress import send_progress
 from pier.api.routes.archive import body_chunks
+from pier.api.schema.filters import Filters
 from pier.api.schema.prune import prune_until
-from pier.build.cache_store import PruneRequest
+from pier.build.pruning import PruneRequest
 from pier.errors import InvalidArgument, NotSupported
 
-_CACHE_FILTERS = (
-    "id", "parent", "type", "description", "inuse", "shared", "private", "until", "unused-for",
+_FIELDS = (
+    "id", "parent", "type", "description", "inuse", "shared", "private", "label", "label!",
 )  # fmt: skip
+_UNUSED_FOR = ("until", "unused-for")
+
+
+class SeveralValues(InvalidArgument):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"filters expect only one value: {name}")
 
 
 async def build(call: Call) -> web.StreamResponse:
@@ -37,20 +44,28 @@ async def build(call: Call) -> web.StreamResponse:
 
 
 async def prune(call: Call) -> web.StreamResponse:
-    filters = call.filters(_CACHE_FILTERS)
+    filters = call.filters((*_FIELDS, *_UNUSED_FOR))
     builder = getattr(call.engine, "builder", None)
     if builder is None:
         return answers.json({"CachesDeleted": None, "SpaceReclaimed": 0})
-    keep_bytes = call.optional_number("reserved-space") or call.optional_number("keep-storage")
     request = PruneRequest(
         everything=call.flag("all"),
-        before_ns=prune_until(filters, call.now_ns),
-        keep_bytes=keep_bytes,
-        keys=frozenset(filters.get("id")),
+        before_ns=prune_until(filters, call.now_ns, *_UNUSED_FOR),
+        filters={name: _one(name, filters) for name in _FIELDS if filters.get(name)},
+        reserved_bytes=call.number("reserved-space") or call.number("keep-storage"),
+        max_used_bytes=call.number("max-used-space"),
+        min_free_bytes=call.number("min-free-space"),
     )
     pruned = await builder.prune(request)
     answer = {"CachesDeleted": list(pruned.keys), "SpaceReclaimed": pruned.bytes_reclaimed}
     return answers.json(answer)
+
+
+def _one(name: str, filters: Filters) -> str:
+    values = filters.get(name)
+    if len(values) > 1:
+        raise SeveralValues(name)
+    return values[0]
 
 
 async def cancel(call: Call) -> web.StreamResponse:

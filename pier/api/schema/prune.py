@@ -19,9 +19,9 @@ class Labels(TypedDict):
     not_labels: tuple[str, ...]
 
 
-def prune_until(filters: Filters, now_ns: int) -> int:
-    """Only what was made before this; 0: no limit."""
-    values = filters.get("until")
+def prune_until(filters: Filters, now_ns: int, *names: str) -> int:
+    """Only what was made before this; 0: no limit. names: the filter's, if not `until` alone."""
+    values = [value for name in names or ("until",) for value in filters.get(name)]
     if len(values) > 1:
         raise TwoUntils
     return parse_moment(values[0], now_ns) if values else 0
