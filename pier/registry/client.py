@@ -55,13 +55,16 @@ class RegistryClient:
         asking = replace(ping, unauthorized=True)
         async with self.transport.open(Identity(endpoint), asking) as response:
             headers = response.headers.getall("WWW-Authenticate", [])
+            url = str(response.url)
         identity = Identity(endpoint, credentials)
         for challenge in protocol.parse_challenges(headers):
             if challenge.scheme == "bearer":
-                return await self.transport.authorizer.login(identity, challenge)
+                try:
+                    return await self.transport.authorizer.login(identity, challenge)
+                except RegistryUnauthorized as error:
+                    raise RegistryUnauthorized(endpoint.host, f'Get "{url}": {error}') from error
         async with self.transport.open(identity, ping) as response:
             if response.status == 401:
-                raise RegistryUnauthorized(
-                    endpoint.host, "unauthorized: incorrect username or password"
-                )
+                words = f"login attempt to {url} failed with status: 401 Unauthorized"
+                raise RegistryUnauthorized(endpoint.host, words)
         return ""

@@ -316,6 +316,9 @@ async def _failure(identity: Identity, response: aiohttp.ClientResponse) -> Exce
     said = "\n".join(entry.text() for entry in entries)
     url = str(response.url.with_query(None))
     if response.status == 401:
+        offered = parse_challenges(response.headers.getall("WWW-Authenticate", []))
+        if identity.credentials.anonymous and any(one.scheme == "basic" for one in offered):
+            said = "no basic auth credentials"
         return RegistryUnauthorized(identity.endpoint.host, said)
     if response.status == 429:
         return TooManyRequests(said)
