@@ -1,11 +1,13 @@
 """Who can talk to whom: networks, the endpoints of containers on them, published ports, names.
 
 model       what a network, an endpoint and a published port are; the daemon's settings for them
+pools       the subnets of `bridge`, and where those of IPv6 come from
 ipam        which subnet a network gets, which address an endpoint gets (pure)
 firewall    the one nftables table of this daemon, as text (pure)
 files       /etc/hosts and /etc/resolv.conf of a container, as text (pure)
 store       networks, endpoints and ports as rows
 bridge      bridge devices, and what the host already uses
+devices     the bridges of all networks, made anew if somebody removed one
 sandbox     network namespaces: made ready, furnished, let go of
 pool        a few sandboxes made before they are asked for; the old ones swept away in batches
 ports       host ports: chosen, and held by a bound socket
@@ -16,6 +18,7 @@ neighbours  another's FORWARD policy of drop, and our exception from it
 names       what the embedded DNS answers (pure)
 dns         the embedded DNS server of a sandbox, 127.0.0.11
 claims      addresses and names of an endpoint, as a row
+sysctls     settings of a container's namespace
 attachments containers on networks: bring up, take down, adopt, connect, disconnect
 networks    networks: create, find, remove, prune; opens and closes it all
 

@@ -13,8 +13,10 @@ from functools import partial
 from typing import ParamSpec, Protocol, TypeVar
 
 from pier.errors import Conflict, Failed, Forbidden
-from pier.networks import ipam, proxy, sandbox
-from pier.networks.claims import AlreadyConnected, Claims, dns_names
+from pier.networks import bridge, ipam, proxy, sandbox, sysctls
+from pier.networks.bridge import BridgeMissing
+from pier.networks.claims import Claims, check_connect, dns_names
+from pier.networks.devices import Devices
 from pier.networks.dns import NameServer, View
 from pier.networks.flows import Flows
 from pier.networks.model import (
@@ -53,25 +55,9 @@ class NotConnected(Forbidden):
         super().__init__(f"container {container} is not connected to network {network}")
 
 
-class CannotConnect(Forbidden):
-    def __init__(self, kind: str) -> None:
-        reasons = {
-            "host": "container sharing network namespace with another container or host "
-            "cannot be connected to any other network",
-            "null": "container cannot be connected to multiple networks with one of the "
-            "networks in private (none) mode",
-        }
-        super().__init__(reasons[kind])
-
-
 class AlreadyUp(Conflict):
     def __init__(self, container_id: str) -> None:
         super().__init__(f"container {container_id} has a sandbox already; take it down first")
-
-
-class SysctlRefused(Failed):
-    def __init__(self, name: str, value: str, error: OSError) -> None:
-        super().__init__(f"cannot set sysctl {name}={value}: {error.strerror}")
 
 
 class NoSandbox(Failed):
@@ -99,6 +85,7 @@ class Attachments:
         events: Publisher,
         pool: SandboxPool,
         table: Table,
+        devices: Devices,
         tasks: asyncio.TaskGroup,
     ) -> None:
         self._settings = settings
@@ -106,6 +93,7 @@ class Attachments:
         self._events = events
         self._pool = pool
         self._table = table
+        self._devices = devices
         self._tasks = tasks
         self._claims = Claims(records)
         self._flows = Flows()
@@ -129,7 +117,7 @@ class Attachments:
             running.namespace = await self._pool.take(
                 with_veth=any(endpoint.interface for endpoint in endpoints)
             )
-            await _in_thread(self._furnish, running.namespace, endpoints, request)
+            await self._furnish(running.namespace, endpoints, request)
             await self._publish(running, request.name, endpoints, request.ports)
             await self._serve_names(running, endpoints)
         except BaseException:
@@ -183,15 +171,15 @@ class Attachments:
         """Attach a running container to one more network."""
         namespace = self._namespace(request.container_id)
         present = self._records.endpoints(request.container_id)
-        self._check_connect(request.name, network, present)
+        check_connect(request.name, network, present)
         ipam.check_request(network, wanted)
         await self._pool.swept()
         with self._records.transaction():
             taken = {endpoint.interface for endpoint in present}
             endpoint = self._claims.claim_one(request, network, wanted, taken)
         try:
-            await _in_thread(self._furnish, namespace, [endpoint], request, present)
-        except (OSError, SysctlRefused):
+            await self._furnish(namespace, [endpoint], request, present)
+        except (OSError, sysctls.SysctlRefused):
             self._records.delete_endpoint(endpoint.id)
             await _in_thread(sandbox.detach, namespace, endpoint)
             raise
@@ -247,23 +235,39 @@ class Attachments:
 
     # Carrying out, and undoing
 
-    def _furnish(
+    async def _furnish(
         self,
         namespace: Namespace,
         endpoints: Sequence[Endpoint],
         request: SandboxRequest,
         present: Sequence[Endpoint] = (),
     ) -> None:
+        try:
+            await _in_thread(self._equip, namespace, endpoints, request, present)
+        except BridgeMissing as missing:
+            _log.warning("%s: it is made again", missing)
+            for endpoint in endpoints:
+                await self._devices.mend(endpoint.network)
+            await _in_thread(self._equip, namespace, endpoints, request, present)
+
+    def _equip(
+        self,
+        namespace: Namespace,
+        endpoints: Sequence[Endpoint],
+        request: SandboxRequest,
+        present: Sequence[Endpoint],
+    ) -> None:
+        """Raises BridgeMissing before anything is done."""
+        bridge.check_present(endpoint.network for endpoint in endpoints)
         for endpoint in endpoints:
             if endpoint.interface:
                 sandbox.attach(
                     namespace, endpoint, self._settings.bridge, hairpin=bool(request.ports)
                 )
                 own = ipam.endpoint_sysctls(endpoint.request, endpoint.interface)
-                _set_sysctls(namespace, own)
+                sysctls.apply(namespace, own)
         sandbox.set_ways_out(namespace, [*present, *endpoints])
-        net = {n: value for n, value in request.sysctls.items() if n.startswith("net.")}
-        _set_sysctls(namespace, net)
+        sysctls.apply(namespace, sysctls.of_networks(request.sysctls))
 
     async def _publish(
         self,
@@ -358,14 +362,6 @@ class Attachments:
             raise NoSandbox(container_id)
         return running.namespace
 
-    def _check_connect(self, name: str, network: Network, present: Sequence[Endpoint]) -> None:
-        for endpoint in present:
-            if endpoint.network.id == network.id:
-                raise AlreadyConnected(name, network.name)
-        for driver in (network.driver, *(endpoint.network.driver for endpoint in present)):
-            if driver != "bridge":
-                raise CannotConnect(driver)
-
     def _tell(self, action: str, endpoint: Endpoint) -> None:
         network = endpoint.network
         self._events.publish(
@@ -374,14 +370,6 @@ class Attachments:
             network.id,
             {"container": endpoint.container_id, "name": network.name, "type": network.driver},
         )
-
-
-def _set_sysctls(namespace: Namespace, sysctls: Mapping[str, str]) -> None:
-    for name, value in sysctls.items():
-        try:
-            sandbox.set_sysctls(namespace, {name: value})
-        except OSError as error:
-            raise SysctlRefused(name, value, error) from error
 
 
 async def _in_thread(work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:

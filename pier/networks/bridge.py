@@ -6,7 +6,7 @@ devices with this daemon's alias are ever removed.
 
 import errno
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
 from pathlib import Path
 
@@ -18,11 +18,19 @@ from pier.networks.model import Network
 IPNetwork = IPv4Network | IPv6Network
 
 _RESOLV_CONF = Path("/etc/resolv.conf")
+_BR_NETFILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 
 
 class NotABridge(Failed):
     def __init__(self, name: str) -> None:
         super().__init__(f"{name} exists already and is not a bridge; choose another bridge name")
+
+
+class BridgeMissing(Failed):
+    """Somebody removed the device; see `mend`."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"bridge {name} is gone")
 
 
 def alias_of(instance: str, endpoint_id: str = "") -> str:
@@ -39,7 +47,7 @@ def ensure(network: Network, instance: str) -> int:
         link = host.find_link(network.bridge)
         if link is None:
             host.request(
-                netlink.create_bridge(network.bridge, mtu=network.mtu, address=random_mac())
+                netlink.create_bridge(network.bridge, mtu=network.mtu, address=_own_mac(network))
             )
             link = host.find_link(network.bridge)
             assert link is not None
@@ -50,6 +58,50 @@ def ensure(network: Network, instance: str) -> int:
         _add_addresses(host, link, network)
         host.request(netlink.set_link(link.index, up=True))
         return link.index
+
+
+def check_present(networks: Iterable[Network]) -> None:
+    """Raise BridgeMissing for the first of `networks` whose device is not there."""
+    with RouteSocket() as host:
+        for network in networks:
+            if network.bridge and host.find_link(network.bridge) is None:
+                raise BridgeMissing(network.bridge)
+
+
+def mend(network: Network, instance: str, hairpins: Mapping[str, bool]) -> None:
+    """`ensure`, and plug those endpoints in that have lost the bridge: it was deleted.
+
+    hairpins: by the veth of each running endpoint, see `plug`. Containers notice nothing but a
+    pause: the new device has the address of the old one.
+    """
+    index = ensure(network, instance)
+    with RouteSocket() as host:
+        for veth, hairpin in hairpins.items():
+            link = host.find_link(veth)
+            if link is not None and link.master != index:
+                plug(host, link.index, index, network, hairpin=hairpin)
+
+
+def plug(host: RouteSocket, veth: int, bridge: int, network: Network, *, hairpin: bool) -> None:
+    """Make a veth a port of the bridge.
+
+    hairpin: the container may reach itself by a port it publishes. Where br_netfilter is on, the
+    address is translated inside the bridge, which sends nothing back to where it came from.
+    """
+    isolated = not network.icc and not _bridge_filters()
+    host.request(
+        netlink.set_link(veth, master=bridge, up=True),
+        netlink.set_bridge_port(veth, isolated=isolated, hairpin=hairpin),
+    )
+
+
+def _bridge_filters() -> bool:
+    """Bridged packets pass the firewall, which then keeps containers apart where icc is off.
+
+    An isolated port does the same without, but would then stop published ports as well: their
+    addresses are translated inside the bridge.
+    """
+    return _read(_BR_NETFILTER).strip() == "1"
 
 
 def remove(name: str, instance: str) -> None:
@@ -104,6 +156,13 @@ def allow_forwarding(version: int) -> None:
 def random_mac() -> str:
     """A random address, locally administered, not multicast."""
     data = bytearray(secrets.token_bytes(6))
+    data[0] = (data[0] & 0xFC) | 0x02
+    return data.hex(":")
+
+
+def _own_mac(network: Network) -> str:
+    """The network's: neighbours remember it when the device is made again."""
+    data = bytearray(bytes.fromhex(network.id[:12]))
     data[0] = (data[0] & 0xFC) | 0x02
     return data.hex(":")
 

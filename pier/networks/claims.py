@@ -4,7 +4,7 @@ A claim is a row: from then on nobody else gets these addresses, until the row g
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pier.errors import Forbidden
@@ -22,6 +22,17 @@ from pier.networks.store import Records, with_addresses
 class AlreadyConnected(Forbidden):
     def __init__(self, container: str, network: str) -> None:
         super().__init__(f"endpoint with name {container} already exists in network {network}")
+
+
+class CannotConnect(Forbidden):
+    def __init__(self, kind: str) -> None:
+        reasons = {
+            "host": "container sharing network namespace with another container or host "
+            "cannot be connected to any other network",
+            "null": "container cannot be connected to multiple networks with one of the "
+            "networks in private (none) mode",
+        }
+        super().__init__(reasons[kind])
 
 
 class Claims:
@@ -101,3 +112,13 @@ def dns_names(
         return ()
     names = (request.name, *wanted.aliases, request.container_id[:SHORT_ID], request.hostname)
     return tuple(dict.fromkeys(name for name in names if name))
+
+
+def check_connect(name: str, network: Network, present: Sequence[Endpoint]) -> None:
+    """Raise AlreadyConnected or CannotConnect for a container that is on `present`."""
+    for endpoint in present:
+        if endpoint.network.id == network.id:
+            raise AlreadyConnected(name, network.name)
+    for driver in (network.driver, *(endpoint.network.driver for endpoint in present)):
+        if driver != "bridge":
+            raise CannotConnect(driver)

@@ -158,9 +158,9 @@ def _extra_lines(extra_hosts: Sequence[str], host_gateways: Sequence[str]) -> It
 def _own_lines(request: SandboxRequest, endpoints: Sequence[Endpoint]) -> Iterator[str]:
     if not request.hostname:
         return
-    names = request.hostname
-    if request.domainname:
-        names = f"{request.hostname}.{request.domainname} {request.hostname}"
+    names = ".".join(filter(None, (request.hostname, request.domainname)))
+    if "." in names:
+        names += f" {names.partition('.')[0]}"
     for endpoint in gateway_order(endpoints):
         yield from (f"{each}\t{names}\n" for each in (endpoint.ipv4, endpoint.ipv6) if each)
 

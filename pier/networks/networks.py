@@ -5,7 +5,6 @@ the firewall as a whole, makes missing bridges, removes links of ours without a 
 """
 
 import asyncio
-import hashlib
 import logging
 import re
 import secrets
@@ -13,20 +12,19 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from ipaddress import ip_interface, ip_network
+from ipaddress import ip_network
 
 from pier.errors import Conflict, Forbidden, InvalidArgument, NotFound, NotSupported
-from pier.networks import bridge, files, ipam
+from pier.networks import bridge, files, ipam, pools
 from pier.networks.attachments import Attachments, Publisher
+from pier.networks.devices import Devices
 from pier.networks.model import (
     PREDEFINED,
-    AddressPool,
     Endpoint,
     EndpointRequest,
     Network,
     NetworkSettings,
     NetworkSpec,
-    Pool,
     PublishedPort,
     Sandbox,
     SandboxRequest,
@@ -104,9 +102,16 @@ class Networks:
         self._records = Records(database)
         self._pool = SandboxPool(settings.ready_sandboxes)
         self._table = Table(f"pier-{settings.bridge}", self._records)
+        self._devices = Devices(self._records, settings.bridge)
         self._tasks = asyncio.TaskGroup()
         self._attachments = Attachments(
-            settings, self._records, events, self._pool, self._table, self._tasks
+            settings,
+            self._records,
+            events,
+            self._pool,
+            self._table,
+            self._devices,
+            self._tasks,
         )
         self._changing = asyncio.Lock()
         self._stack = AsyncExitStack()
@@ -125,6 +130,7 @@ class Networks:
             _log.info("links without a record removed: %s", " ".join(swept))
         for network in networks:
             await asyncio.to_thread(self._make_bridge, network)
+            await self._devices.mend(network)
         await self._table.rewrite()
         await self._pool.fill()
         await self._stack.enter_async_context(self._tasks)
@@ -284,7 +290,7 @@ class Networks:
                 name="bridge",
                 enable_ipv6=self._settings.ipv6,
                 options=bridge_options(self._settings),
-                pools=_default_pools(self._settings, known),
+                pools=pools.default_pools(self._settings, known),
             ),
             created_ns=known.created_ns if known else now,
         )
@@ -301,7 +307,7 @@ class Networks:
             if other.id != network.id
             for pool in other.spec.pools
         ]
-        available = [*self._settings.address_pools, _local_ipv6(self._settings.bridge)]
+        available = [*self._settings.address_pools, pools.local_ipv6(self._settings.bridge)]
         spec = ipam.decide_pools(network.spec, available=available, networks=others, host=host)
         return replace(network, spec=spec, created_ns=network.created_ns or time.time_ns())
 
@@ -339,6 +345,7 @@ class Networks:
         while True:
             await asyncio.sleep(_CHECK_EVERY_S)
             try:
+                await self._devices.check()
                 await self._table.check()
             except (OSError, TimeoutError):
                 _log.warning("the firewall could not be checked", exc_info=True)
@@ -356,6 +363,8 @@ def _check_driver(spec: NetworkSpec) -> None:
         raise NoSuchDriver(spec.driver)
     if spec.driver != "bridge":
         raise OnlyOne(spec.driver)
+    if spec.ipam_driver != "default":
+        raise NoSuchDriver(spec.ipam_driver)
     if spec.config_only or spec.config_from or spec.ingress:
         raise NotSupported("networks for swarm, and configurations of networks, are not supported")
     if not spec.enable_ipv4 and not spec.enable_ipv6:
@@ -367,31 +376,3 @@ def _check_driver(spec: NetworkSpec) -> None:
     mtu = spec.options.get("com.docker.network.driver.mtu") or "1500"
     if not mtu.isdecimal() or not 68 <= int(mtu) <= 65535:
         raise InvalidArgument(f"invalid value {mtu!r} for com.docker.network.driver.mtu")
-
-
-def _default_pools(settings: NetworkSettings, known: Network | None) -> tuple[Pool, ...]:
-    """Of the network `bridge`: as set, else as it was, else to be found."""
-    pools = list(known.spec.pools) if known else []
-    if settings.bip:
-        interface = ip_interface(settings.bip)
-        pool = Pool(
-            subnet=str(interface.network),
-            gateway=str(interface.ip),
-            ip_range=settings.fixed_cidr,
-        )
-        pools = [pool, *(p for p in pools if ":" in p.subnet)]
-    if settings.fixed_cidr_v6:
-        pools = [p for p in pools if ":" not in p.subnet]
-        pools.append(Pool(subnet=str(ip_network(settings.fixed_cidr_v6))))
-    return tuple(pools)
-
-
-def _local_ipv6(instance: str) -> AddressPool:
-    """A /48 of unique local addresses (RFC 4193) that is always the same on this host."""
-    try:
-        with open("/etc/machine-id", "rb") as file:
-            machine = file.read()
-    except FileNotFoundError:
-        machine = b""
-    digest = hashlib.sha256(machine + instance.encode()).hexdigest()
-    return AddressPool(f"fd{digest[:2]}:{digest[2:6]}:{digest[6:10]}::/48", 64)

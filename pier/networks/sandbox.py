@@ -14,11 +14,10 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_interface
-from pathlib import Path
 
 from pier.linux import netlink, netns
 from pier.linux.netlink import Message, RouteSocket
-from pier.networks.bridge import alias_of
+from pier.networks import bridge
 from pier.networks.model import Endpoint, gateway_order
 
 _SYSCTLS: Mapping[str, str] = {
@@ -30,7 +29,6 @@ _SYSCTLS: Mapping[str, str] = {
     "net.ipv6.conf.default.disable_ipv6": "1",
 }
 _SPARE = "eth0"
-_BR_NETFILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 
 
 @dataclass(slots=True)
@@ -78,8 +76,7 @@ def of_process(pid: int, endpoints: Iterable[Endpoint]) -> Namespace:
 def attach(namespace: Namespace, endpoint: Endpoint, instance: str, *, hairpin: bool) -> None:
     """Give the namespace the interface of `endpoint`, connected and with its addresses.
 
-    hairpin: the container may reach itself by a port it publishes. Where br_netfilter is on, the
-    address is translated inside the bridge, which sends nothing back to where it came from.
+    hairpin: see `bridge.plug`.
     """
     network = endpoint.network
     with RouteSocket() as host:
@@ -90,15 +87,10 @@ def attach(namespace: Namespace, endpoint: Endpoint, instance: str, *, hairpin: 
             outer_name = inner_name = f"veth{secrets.token_hex(4)}"
             host.request(netlink.create_veth(outer_name, inner_name, peer_netns_fd=namespace.fd))
         namespace.veths.append(endpoint.veth)
-        outer, bridge = _index(host, outer_name), _index(host, network.bridge)
-        alias = alias_of(instance, endpoint.id)
-        host.request(
-            netlink.set_link(outer, name=endpoint.veth, mtu=network.mtu, alias=alias),
-            netlink.set_link(outer, master=bridge, up=True),
-            netlink.set_bridge_port(
-                outer, isolated=not network.icc and not _bridge_filters(), hairpin=hairpin
-            ),
-        )
+        outer, port_of = _index(host, outer_name), _index(host, network.bridge)
+        alias = bridge.alias_of(instance, endpoint.id)
+        host.request(netlink.set_link(outer, name=endpoint.veth, mtu=network.mtu, alias=alias))
+        bridge.plug(host, outer, port_of, network, hairpin=hairpin)
     inner = _index(namespace.inside, inner_name)
     rename = endpoint.interface if endpoint.interface != inner_name else ""
     namespace.inside.request(
@@ -194,18 +186,6 @@ def _addresses(index: int, endpoint: Endpoint) -> Iterable[Message]:
     if endpoint.ipv6:
         interface = ip_interface(f"{endpoint.ipv6}/{endpoint.prefix6}")
         yield netlink.add_address(index, interface)
-
-
-def _bridge_filters() -> bool:
-    """Bridged packets pass the firewall, which then keeps containers apart where icc is off.
-
-    An isolated port does the same without, but would then stop published ports as well: their
-    addresses are translated inside the bridge.
-    """
-    try:
-        return _BR_NETFILTER.read_text().strip() == "1"
-    except FileNotFoundError:
-        return False
 
 
 def _index(route: RouteSocket, name: str) -> int:

@@ -110,3 +110,21 @@ def test_a_container_can_join_another(daemon: Daemon, web: str) -> None:
     shown = daemon.docker("run", "--rm", "--network", f"container:{web}", "busybox",
                           "wget", "-qO-", "http://127.0.0.1/index.html")  # fmt: skip
     assert shown == "served\n"
+
+
+def test_a_bridge_that_somebody_deletes_is_made_again(daemon: Daemon, web: str) -> None:
+    daemon.docker("network", "create", "mine")
+    daemon.docker("network", "connect", "mine", web)
+    device = daemon.docker("network", "inspect", "-f", "br-{{slice .Id 0 12}}", "mine").strip()
+    try:
+        for restart in (False, True):
+            for name in (daemon.bridge, device):
+                subprocess.run(["ip", "link", "del", name], check=True)
+            if restart:
+                daemon.restart()
+            daemon.docker("run", "--rm", "--network", "mine", "busybox", "ping", "-c", "1", web)
+            daemon.docker("run", "--rm", "busybox", "ping", "-c", "1", f"{daemon.subnet}.1")
+            daemon.docker("exec", web, "ping", "-c", "1", "-W", "5", f"{daemon.subnet}.1")
+    finally:
+        daemon.docker("network", "disconnect", "mine", web)
+        daemon.docker("network", "rm", "mine")
