@@ -10,11 +10,9 @@ directory without a row is left alone: it may hold the only copy of somebody's d
 
 import asyncio
 import contextlib
-import errno
 import json
 import os
 import re
-import socket
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,6 +22,8 @@ from pathlib import Path
 from pier.errors import Conflict, Failed, InvalidArgument, NotFound
 from pier.events import Events
 from pier.linux import syscalls
+from pier.linux.addresses import resolve_addresses
+from pier.linux.mount import unmount_all
 from pier.linux.mount_options import parse_mount_options
 from pier.linux.trees import remove_tree, tree_size
 from pier.store.database import Database
@@ -32,12 +32,10 @@ LOCAL = "local"
 ANONYMOUS_LABEL = "com.docker.volume.anonymous"
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _LONGEST_NAME = 255
-_REMOVED = ".removed-"
-"""Prefix no volume's name can have."""
+_REMOVED = ".removed-"  # no volume's name can begin so
 _OPTIONS = frozenset(("type", "device", "o", "size"))
 _NEEDED_WITH = {"device": ("type",), "type": ("device",), "o": ("device", "type")}
 _NETWORK_TYPES = frozenset(("nfs", "nfs4", "cifs"))
-_ADDRESS = re.compile(r"(?<![^,])addr=([^,]+)")
 _PASSWORD = re.compile(r"password=[^,]*")
 
 
@@ -68,8 +66,10 @@ class NoSuchVolume(NotFound):
 
 
 class NoSuchVolumeDriver(NotFound):
-    def __init__(self, driver: str) -> None:
-        super().__init__(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
+    def __init__(self, name: str, driver: str) -> None:
+        super().__init__(
+            f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found'
+        )
 
 
 class InvalidVolume(InvalidArgument):
@@ -146,6 +146,26 @@ class Volumes:
         finally:
             os.close(root_fd)
 
+    def restore(self) -> None:
+        """At the daemon's start: end what a crash cut short.
+
+        A row whose directory is gone was being removed; a directory that has neither row nor
+        content was being made. One with content is left alone.
+        """
+        for volume in self.list_():
+            if (self._root / volume.name).exists():
+                continue
+            if self.users(volume.name):
+                _make_directory(self._root / volume.name)
+            else:
+                self._database.execute("DELETE FROM volumes WHERE name = ?", (volume.name,))
+        for path in self._root.iterdir() if self._root.is_dir() else ():
+            if not path.name.startswith(_REMOVED) and self.find(path.name) is None:
+                with contextlib.suppress(OSError):
+                    (path / "_data").rmdir()
+                with contextlib.suppress(OSError):
+                    path.rmdir()
+
     async def usage(self, name: str) -> int:
         """Bytes in it, for `system df`."""
         return await asyncio.to_thread(tree_size, self.get(name).mountpoint)
@@ -164,7 +184,7 @@ class Volumes:
         NoSuchVolumeDriver.
         """
         if driver not in ("", LOCAL):
-            raise NoSuchVolumeDriver(driver)
+            raise NoSuchVolumeDriver(name, driver)
         if not name:
             return self.create_anonymous(os.urandom(32).hex(), options=options, labels=labels)
         if existing := self.find(name):
@@ -191,7 +211,7 @@ class Volumes:
                     return
                 raise NoSuchVolume(name)
             self._check_unused(volume)
-            await asyncio.to_thread(_unmount, volume.mountpoint)
+            await asyncio.to_thread(unmount_all, volume.mountpoint)
             self._delete_row(volume)
             await asyncio.to_thread(self.sweep)
         self._locks.pop(name, None)
@@ -230,7 +250,7 @@ class Volumes:
         async with self._lock(name):
             volume = self.get(name)
             if volume.needs_mount:
-                await asyncio.to_thread(_mount_once, volume)
+                await asyncio.to_thread(_mount, volume)
             self._active.setdefault(name, set()).add(container_id)
             return volume.mountpoint
 
@@ -248,7 +268,7 @@ class Volumes:
                 return held
             self._active.pop(name, None)
             if volume.needs_mount:
-                await asyncio.to_thread(_unmount, volume.mountpoint)
+                await asyncio.to_thread(unmount_all, volume.mountpoint)
             return held
 
     def _lock(self, name: str) -> asyncio.Lock:
@@ -258,15 +278,9 @@ class Volumes:
         self, name: str, options: Mapping[str, str], labels: Mapping[str, str], *, anonymous: bool
     ) -> Volume:
         check_name(name)
-        check_options(options)
-        directory = self._root / name
+        check_options(name, options)
         self._root.mkdir(mode=0o701, parents=True, exist_ok=True)
-        directory.mkdir(mode=0o701, exist_ok=True)
-        directory.chmod(0o701)
-        data = directory / "_data"
-        if not data.exists():
-            data.mkdir()
-            data.chmod(0o755)
+        _make_directory(self._root / name)
         self._database.execute(
             "INSERT INTO volumes VALUES (?, ?, ?, ?, ?)",
             (name, anonymous, json.dumps(dict(labels)), json.dumps(dict(options)),
@@ -283,9 +297,9 @@ class Volumes:
             if os.path.ismount(volume.mountpoint):
                 raise VolumeStillMounted(volume.name)
             self._database.execute("DELETE FROM volumes WHERE name = ?", (volume.name,))
-        directory = self._root / volume.name
-        with contextlib.suppress(FileNotFoundError):
-            directory.rename(self._root / f"{_REMOVED}{os.urandom(8).hex()}")
+            # Before the commit: what was removed must not come back with a later volume's name.
+            with contextlib.suppress(FileNotFoundError):
+                (self._root / volume.name).rename(self._root / f"{_REMOVED}{os.urandom(8).hex()}")
 
     def _check_unused(self, volume: Volume) -> None:
         if users := self.users(volume.name):
@@ -317,6 +331,16 @@ class Volumes:
         )
 
 
+def _make_directory(directory: Path) -> None:
+    """What is there is left as it is."""
+    directory.mkdir(mode=0o701, exist_ok=True)
+    directory.chmod(0o701)
+    data = directory / "_data"
+    if not data.exists():
+        data.mkdir()
+        data.chmod(0o755)
+
+
 def _has_label(volume: Volume, wanted: str) -> bool:
     """`wanted` is "key" or "key=value"."""
     key, equals, value = wanted.partition("=")
@@ -338,36 +362,23 @@ def check_name(name: str) -> None:
         )
 
 
-def check_options(options: Mapping[str, str]) -> None:
+def check_options(name: str, options: Mapping[str, str]) -> None:
     """The local driver's: type, device and o. Raises InvalidVolume."""
     for option in sorted(options):
         if option not in _OPTIONS:
-            raise InvalidVolume(f'invalid option: "{option}"')
+            raise InvalidVolume(f'create {name}: invalid option: "{option}"')
     if options.get("size", "0").strip("0"):
-        raise InvalidVolume("quota size requested but no quota support")
+        raise InvalidVolume(f"create {name}: quota size requested but no quota support")
     for option in sorted(options):
         for needed in _NEEDED_WITH.get(option, ()):
             if needed not in options:
-                raise InvalidVolume(f'missing required option: "{needed}"')
-
-
-def resolve_addresses(options: str) -> str:
-    """`addr=` of a network file system as a number: the kernel looks no names up. Blocks."""
-
-    def number(match: re.Match[str]) -> str:
-        found = socket.getaddrinfo(match[1], None, type=socket.SOCK_STREAM)
-        return f"addr={found[0][4][0]}"
-
-    return _ADDRESS.sub(number, options)
-
-
-def _mount_once(volume: Volume) -> None:
-    if not os.path.ismount(volume.mountpoint):
-        _mount(volume)
+                raise InvalidVolume(f'create {name}: missing required option: "{needed}"')
 
 
 def _mount(volume: Volume) -> None:
-    """Mount what the options name on `_data`. Raises MountFailed, never with a password in it."""
+    """Mount on `_data` what the options name, once. Raises MountFailed, without passwords."""
+    if os.path.ismount(volume.mountpoint):
+        return
     kind, device = volume.options.get("type", ""), volume.options.get("device", "")
     text = volume.options.get("o", "")
     target = str(volume.mountpoint)
@@ -383,18 +394,7 @@ def _mount(volume: Volume) -> None:
             syscalls.mount("", target, flags=options.propagation)
     except OSError as error:
         with contextlib.suppress(OSError):
-            _unmount(volume.mountpoint)
+            unmount_all(volume.mountpoint)
         shown = _PASSWORD.sub("password=********", text)
         reason = f"failed to mount local volume: mount {device}:{target}, data: {shown}: "
         raise MountFailed(volume.name, f"{reason}{error.strerror or error}") from error
-
-
-def _unmount(mountpoint: Path) -> None:
-    """Everything mounted on it; nothing there is fine."""
-    while True:
-        try:
-            syscalls.umount2(str(mountpoint), syscalls.MNT_DETACH | syscalls.UMOUNT_NOFOLLOW)
-        except OSError as error:
-            if error.errno in (errno.EINVAL, errno.ENOENT):
-                return
-            raise

@@ -60,6 +60,11 @@ class InvalidDestination(InvalidArgument):
         super().__init__(reason)
 
 
+class InvalidTmpfsOption(InvalidArgument):
+    def __init__(self, option: str) -> None:
+        super().__init__(f'invalid tmpfs option ["{option}"]')
+
+
 class InvalidVolumesFrom(InvalidArgument):
     def __init__(self) -> None:
         super().__init__("volumes-from specification cannot be an empty string")
@@ -304,7 +309,7 @@ def _tmpfs(path: str, options: str) -> MountPoint:
     for option in filter(None, options.split(",")):
         key, equals, value = option.partition("=")
         if not (key in _TMPFS_VALUES and value if equals else option in _TMPFS_FLAGS):
-            raise InvalidMount("tmpfs", f"invalid tmpfs option {option!r}")
+            raise InvalidTmpfsOption(option)
     writable = "ro" not in options.split(",")
     return MountPoint(kind="tmpfs", destination=destination, options=options, writable=writable)
 

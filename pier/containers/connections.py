@@ -13,13 +13,28 @@ from pier.containers.parts import Parts
 from pier.containers.requests_for_networks import endpoint_requests, sandbox_request
 from pier.containers.spec import ContainerSpec, EndpointSpec
 from pier.containers.state import State
-from pier.containers.store import checked_name
-from pier.errors import Conflict, Forbidden
+from pier.containers.store import InvalidName, NameInUse, checked_name
+from pier.errors import Conflict, Forbidden, InvalidArgument
 
 
 class NotConnected(Forbidden):
     def __init__(self, container: Container, network: str) -> None:
         super().__init__(f"container {container.id} is not connected to network {network}")
+
+
+class SameName(InvalidArgument):
+    def __init__(self) -> None:
+        super().__init__("Renaming a container with the same name as its current name")
+
+
+class NewNameInvalid(InvalidArgument):
+    def __init__(self, why: InvalidName) -> None:
+        super().__init__(f"Error when allocating new name: {why}")
+
+
+class NewNameInUse(Conflict):
+    def __init__(self, why: NameInUse) -> None:
+        super().__init__(f"Error when allocating new name: {why}")
 
 
 class Connections:
@@ -100,10 +115,10 @@ class Connections:
     async def rename(self, name: str, new_name: str) -> None:
         """At once for those who ask the DNS, and in the files of those linked to it.
 
-        Raises NameInUse, InvalidName.
+        Raises SameName, NewNameInvalid, NewNameInUse.
         """
-        chosen = checked_name(new_name)
         container = self._parts.store.get(name)
+        chosen = self._chosen(container, new_name)
         async with self._parts.live[container.id].lock:
             with self._parts.database.transaction():
                 self._parts.store.rename(container, chosen)
@@ -111,6 +126,17 @@ class Connections:
                 self._parts.networks.rename(sandbox_request(renamed))
             self._etc.write_users(renamed)
         self._parts.announce(renamed, "rename", oldName=f"/{container.name}")
+
+    def _chosen(self, container: Container, new_name: str) -> str:
+        try:
+            chosen = checked_name(f"/{new_name}")
+        except InvalidName as error:
+            raise NewNameInvalid(error) from error
+        if chosen == container.name:
+            raise SameName
+        if holder := self._parts.store.holder(chosen):
+            raise NewNameInUse(NameInUse(chosen, holder))
+        return chosen
 
 
 def with_endpoint(spec: ContainerSpec, network: str, asked: EndpointSpec) -> ContainerSpec:

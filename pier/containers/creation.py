@@ -44,6 +44,16 @@ class NoWorkingDir(Failed):
         super().__init__(f"Cannot mkdir: {path}{words}")
 
 
+class NoSuchPlatform(NotFound):
+    """A NotFound, so that `docker run --platform` pulls that platform's image."""
+
+    def __init__(self, name: str, wanted: str, have: str) -> None:
+        super().__init__(
+            f"image with reference {name} was found but does not match the specified "
+            f"platform: wanted {wanted}, actual: {have}"
+        )
+
+
 class Creation:
     def __init__(self, parts: Parts, facts: HostFacts, placement: Placement, links: Links) -> None:
         self._parts = parts
@@ -97,10 +107,7 @@ class Creation:
         have = "/".join(filter(None, (image.config.os, image.config.architecture)))
         parts = wanted.lower().split("/") if wanted else []
         if parts and (parts if len(parts) > 1 else ["linux", *parts])[:2] != have.split("/")[:2]:
-            raise InvalidArgument(
-                f"image with reference {name} was found but does not match the specified "
-                f"platform: wanted {wanted}, actual: {have}"
-            )
+            raise NoSuchPlatform(name, wanted, have)
 
     def _completed(self, asked: ContainerSpec, image: Image, container_id: str) -> ContainerSpec:
         spec = merge(asked, image.config.run)
@@ -131,7 +138,7 @@ class Creation:
     def _full_id(self, mode: str) -> str:
         """`container:<name>` is kept as `container:<id>`: names change."""
         other = joined_container(mode)
-        return mode if other is None else f"container:{self._parts.store.get(other).id}"
+        return mode if other is None else f"container:{self._parts.store.get_other(other).id}"
 
     def _hostname(self, host: HostSpec, container_id: str) -> str:
         if host.network_mode == "host" or host.uts_mode == "host":
@@ -239,13 +246,18 @@ def check_joining(spec: ContainerSpec) -> None:
     if joined_container(host.network_mode) is None:
         return
     conflicts = (
-        (host.port_bindings or host.publish_all_ports, "port publishing"),
-        (host.links, "links"),
-        (host.dns, "dns"),
-        (host.extra_hosts, "custom host-to-IP mapping"),
+        (
+            host.links,
+            "container type network can't be used with links. "
+            "This would result in undefined behavior",
+        ),
+        (host.dns, "dns and the network mode"),
+        (host.extra_hosts, "custom host-to-IP mapping and the network mode"),
+        (
+            host.port_bindings or host.publish_all_ports,
+            "port publishing and the container type network mode",
+        ),
     )
     for asked, what in conflicts:
         if asked:
-            raise InvalidArgument(
-                f"conflicting options: {what} and the container type network mode"
-            )
+            raise InvalidArgument(f"conflicting options: {what}")

@@ -36,6 +36,14 @@ from pier.runtime import seccomp
 APPARMOR_PROFILE = "docker-default"
 
 
+class NotShareable(InvalidArgument):
+    def __init__(self, container_id: str) -> None:
+        super().__init__(
+            f"can't join IPC of container {container_id}: non-shareable IPC "
+            "(hint: use IpcMode:shareable for the donor container)"
+        )
+
+
 class Inputs:
     def __init__(self, parts: Parts, facts: HostFacts, links: Links) -> None:
         self._parts = parts
@@ -119,6 +127,8 @@ class Inputs:
                 other = self.joined(mode, "IPC")
                 if other.spec.host.ipc_mode == "host":
                     return "/dev/shm"  # noqa: S108
+                if other.spec.host.ipc_mode != "shareable":
+                    raise NotShareable(other.id)
                 return str(self._parts.shm(other.id))
             case _:
                 return ""
@@ -160,7 +170,7 @@ class Inputs:
             "user": to_oci.user_to_oci(user),
             "args": list(asked.cmd),
             "env": to_oci.environment(
-                (*spec.env, *asked.env), hostname=spec.hostname, tty=asked.tty, home=user.home
+                spec.env, added=asked.env, hostname=spec.hostname, tty=asked.tty, home=user.home
             ),
             "cwd": asked.working_dir or spec.working_dir or "/",
             "capabilities": to_oci.capabilities_to_oci(held),

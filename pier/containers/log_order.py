@@ -99,13 +99,15 @@ def _size(text: str) -> int:
         return -1
     found = _SIZE.fullmatch(text)
     if found is None:
-        raise InvalidLogOption(f"invalid size: '{text}'")
+        raise InvalidLogOption(f"failed to initialize logging driver: invalid size: '{text}'")
     return int(found[1]) * _UNITS[found[2].lower()]
 
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise InvalidLogOption(f"max-file must be a positive number, not '{text}'")
+        raise InvalidLogOption(
+            "failed to initialize logging driver: max-file cannot be less than 1"
+        )
     return int(text)
 
 

@@ -35,8 +35,9 @@ class MountInputs:
 def mounts_to_oci(inputs: MountInputs) -> list[OciMount]:
     asked = {point.destination: _point(point, inputs) for point in inputs.points}
     own = [mount for mount in _defaults(inputs) if not _superseded(mount, asked)]
+    access = ["ro"] if inputs.readonly_rootfs else []
     for path, source in (inputs.files or {}).items():
-        asked.setdefault(path, _bind(path, source, ["rbind", "rprivate"]))
+        asked.setdefault(path, _bind(path, source, ["rbind", "rprivate", *access]))
     if inputs.readonly_rootfs:
         own = [_readonly(mount) for mount in own]
     return own + [asked[path] for path in sorted(asked, key=_parts)]

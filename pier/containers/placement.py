@@ -11,7 +11,8 @@ from pier.containers.binds import mount_points, volumes_from_names
 from pier.containers.model import Container, MountPoint
 from pier.containers.parts import Parts
 from pier.containers.spec import ContainerSpec
-from pier.errors import InvalidArgument, PierError
+from pier.errors import InvalidArgument, NotFound, PierError
+from pier.volumes import Volume
 
 
 class EmptyImage(InvalidArgument):
@@ -28,11 +29,11 @@ class Placement:
     async def decide(self, spec: ContainerSpec) -> tuple[MountPoint, ...]:
         """The mount points of a new container; its volumes exist afterwards.
 
-        Raises InvalidArgument for what cannot be mounted, NotFound for an image that is not here
-        or a container of `volumes_from` that is not there.
+        Raises InvalidArgument for what cannot be mounted, NotFound for an image that is not here.
         """
         others = {
-            name: self._parts.store.get(name) for name in volumes_from_names(spec.host.volumes_from)
+            name: self._parts.store.get_other(name)
+            for name in volumes_from_names(spec.host.volumes_from)
         }
         points = mount_points(
             spec, others, exists=lambda path: Path(path).exists(), new_name=lambda: token_hex(32)
@@ -69,8 +70,18 @@ class Placement:
         if point.anonymous and volumes.find(point.name) is None:
             volume = volumes.create_anonymous(point.name, labels=labels, options=options)
         else:
-            volume = volumes.create(point.name, driver=point.driver, labels=labels, options=options)
+            volume = self._named_volume(point, labels, options)
         return replace(point, source=str(volume.mountpoint))
+
+    def _named_volume(
+        self, point: MountPoint, labels: dict[str, str], options: dict[str, str]
+    ) -> Volume:
+        try:
+            return self._parts.volumes.create(
+                point.name, driver=point.driver, labels=labels, options=options
+            )
+        except NotFound as error:  # the driver; a client would take it for a missing image
+            raise InvalidArgument(str(error)) from error
 
     async def forget(self, container: Container) -> None:
         """The container was not made after all: its anonymous volumes go again."""

@@ -25,6 +25,13 @@ class NoSuchContainer(NotFound):
         super().__init__(f"No such container: {name}")
 
 
+class NoOtherContainer(InvalidArgument):
+    """Not a NotFound: a client that creates would take it for a missing image, and pull."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"No such container: {name}")
+
+
 class AmbiguousPrefix(InvalidArgument):
     def __init__(self, prefix: str) -> None:
         super().__init__(f"multiple IDs found with provided prefix: {prefix}")
@@ -121,6 +128,13 @@ class ContainerStore:
         if found is None:
             raise NoSuchContainer(name)
         return found
+
+    def get_other(self, name: str) -> Container:
+        """One that a new container shares something with. Raises NoOtherContainer."""
+        try:
+            return self.get(name)
+        except NoSuchContainer:
+            raise NoOtherContainer(name) from None
 
     def list_(self) -> list[Container]:
         """All, newest first."""

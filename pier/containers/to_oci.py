@@ -95,16 +95,35 @@ def to_oci(inputs: OciInputs) -> OciObject:
 
 
 def environment(
-    env: Sequence[str], *, hostname: str, tty: bool, home: str, links: Sequence[str] = ()
+    env: Sequence[str],
+    *,
+    hostname: str,
+    tty: bool,
+    home: str,
+    links: Sequence[str] = (),
+    added: Sequence[str] = (),
 ) -> list[str]:
-    """Docker's defaults in their places, replaced by `env`; an entry without "=" removes one."""
+    """Docker's defaults in their places, replaced by `env`, and all that by `added` (an exec's).
+
+    An entry without "=" removes a variable of the layer below; one beside it stays.
+    """
     defaults = [DEFAULT_PATH, f"HOSTNAME={hostname}", *(["TERM=xterm"] if tty else []), *links]
-    values: dict[str, str | None] = {}
-    for entry in (*defaults, *env):
+    values = _layered(_layered({}, defaults), env)
+    values = _layered(values, added)
+    return [*values.values()] if "HOME" in values else [*values.values(), f"HOME={home}"]
+
+
+def _layered(below: Mapping[str, str], entries: Sequence[str]) -> dict[str, str]:
+    values = dict(below)
+    removed = set()
+    for entry in entries:
         key, separator, _ = entry.partition("=")
-        values[key] = entry if separator else None
-    chosen = [entry for entry in values.values() if entry is not None]
-    return chosen if "HOME" in values else [*chosen, f"HOME={home}"]
+        if separator:
+            values[key] = entry
+            removed.discard(key)
+        elif key in below:
+            removed.add(key)
+    return {key: entry for key, entry in values.items() if key not in removed}
 
 
 def process_capabilities(
@@ -150,7 +169,10 @@ def process_to_oci(inputs: OciInputs, security: SecurityOptions) -> OciObject:
 
 
 def user_to_oci(user: ProcessUser) -> OciObject:
-    return {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.additional_gids)}
+    """The group itself is among the additional ones: else a file that denies it its group's
+    access, but not everybody's, would let it in by setgroups(2) (CVE-2022-36109)."""
+    gids = dict.fromkeys((user.gid, *user.additional_gids))
+    return {"uid": user.uid, "gid": user.gid, "additionalGids": list(gids)}
 
 
 def oom_score_adj(asked: int, facts: HostFacts) -> int:
@@ -188,7 +210,13 @@ def _apparmor_profile(inputs: OciInputs, security: SecurityOptions) -> str:
 
 def _mount_inputs(inputs: OciInputs, security: SecurityOptions) -> MountInputs:
     host = inputs.spec.host
-    init = MountPoint(kind="bind", destination=INIT_PATH, source=inputs.init, writable=False)
+    init = MountPoint(
+        kind="bind",
+        destination=INIT_PATH,
+        source=inputs.init,
+        writable=False,
+        readonly_non_recursive=True,  # a file: crun 1.8 fails to go below it
+    )
     return MountInputs(
         points=(*inputs.mounts, init) if _has_init(inputs) else inputs.mounts,
         files=inputs.files,

@@ -99,8 +99,8 @@ class Engine:
         async with AsyncExitStack() as stack:
             yield await _build(settings, stack)
 
-    def facts(self) -> EngineFacts:
-        return engine_facts(
+    async def facts(self) -> EngineFacts:
+        return await engine_facts(
             self.settings, self.host, self.runtimes, default_runtime=self.default_runtime
         )
 
@@ -135,6 +135,7 @@ async def _build(settings: Settings, stack: AsyncExitStack) -> Engine:
     puller = Puller(registries, images, max_downloads=settings.max_concurrent_downloads)
     stack.callback(puller.close)
     volumes = Volumes(database, paths.volumes, events)
+    volumes.restore()
     await asyncio.to_thread(volumes.sweep)
     networks = Networks(database, events, network_settings(settings))
     await networks.open()

@@ -1,23 +1,29 @@
 """Looking up what the daemon tells of itself and of the machine: `docker info`, `version`."""
 
+import contextlib
 import os
 import platform
 import uuid
 from pathlib import Path
 
 from pier.containers.facts import HostFacts
+from pier.containers.init_program import NoInit, find_init
 from pier.engine.model import EngineFacts, RuntimeFacts
+from pier.linux import process
 from pier.runtime.oci_runtime import Runtimes
 from pier.settings import Settings
 
 _UNKNOWN = "linux"
+_VERSION_TIMEOUT_S = 2.0
+_versions: dict[str, str] = {}
 
 
-def engine_facts(
+async def engine_facts(
     settings: Settings, host: HostFacts, runtimes: Runtimes, *, default_runtime: str
 ) -> EngineFacts:
     """Looked up now; cheap enough for every `docker info`."""
     release = _os_release()
+    init = _init(settings)
     return EngineFacts(
         id=daemon_id(settings.paths.data_root),
         hostname=platform.node(),
@@ -47,7 +53,8 @@ def engine_facts(
         ),
         default_runtime=default_runtime,
         log_driver=settings.log_driver,
-        init_binary=settings.init_path,
+        init_binary=Path(init).name,
+        init_version=await _version_of(init) if init else "",
         labels=tuple(settings.labels),
         debug=settings.debug,
         live_restore=True,
@@ -58,6 +65,24 @@ def engine_facts(
         https_proxy=settings.proxies.get("https-proxy", ""),
         no_proxy=settings.proxies.get("no-proxy", ""),
     )
+
+
+def _init(settings: Settings) -> str:
+    try:
+        return find_init(settings.init_path)
+    except NoInit:
+        return settings.init_path
+
+
+async def _version_of(program: str) -> str:
+    """What `--version` says, "tini 0.19.0"; "" if it cannot be asked. Asked once."""
+    if program not in _versions:
+        _versions[program] = ""
+        with contextlib.suppress(OSError, TimeoutError):
+            done = await process.run([program, "--version"], timeout_s=_VERSION_TIMEOUT_S)
+            said = done.stdout.decode(errors="replace").split(" - ")[0].split()
+            _versions[program] = " ".join(word for word in said if word != "version")
+    return _versions[program]
 
 
 def daemon_id(data_root: Path) -> str:

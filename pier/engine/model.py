@@ -42,6 +42,7 @@ class EngineFacts:
     default_runtime: str = "runc"
     log_driver: str = "json-file"
     init_binary: str = ""
+    init_version: str = ""
     labels: tuple[str, ...] = ()
     debug: bool = False
     live_restore: bool = False

@@ -27,6 +27,13 @@ from tests.daemon import Daemon
         (("run", "-w", "relative", "busybox"), 125, "it needs to be an absolute path"),
         (("run", "--name", "a b", "busybox"), 125, "Invalid container name"),
         (("run", "--log-driver", "nosuch", "busybox"), 125, "no log driver named 'nosuch'"),
+        (("run", "--network", "container:nosuch", "busybox"), 125, "No such container: nosuch"),
+        (("run", "--ipc", "container:nosuch", "busybox"), 125, "No such container: nosuch"),
+        (("run", "--volumes-from", "nosuch", "busybox"), 125, "No such container: nosuch"),
+        (("run", "--tmpfs", "rel", "busybox"), 125, "invalid mount path: 'rel' mount path must"),
+        (("run", "--tmpfs", "/t:foo", "busybox"), 125, 'invalid tmpfs option ["foo"]'),
+        (("network", "create", "--ipam-driver", "nosuch", "n"), 1, 'plugin "nosuch" not found'),
+        (("volume", "create", "-o", "foo=bar", "vol"), 1, 'create vol: invalid option: "foo"'),
         (("start", "nosuch"), 1, "No such container: nosuch"),
         (("logs", "nosuch"), 1, "No such container: nosuch"),
         (("rmi", "nosuch"), 1, "No such image: nosuch:latest"),
@@ -36,7 +43,9 @@ from tests.daemon import Daemon
 )
 def test_refused(daemon: Daemon, arguments: tuple[str, ...], status: int, message: str) -> None:
     try:
-        assert message in daemon.docker(*arguments, status=status)
+        said = daemon.docker(*arguments, status=status)
+        assert message in said
+        assert "Unable to find image 'busybox" not in said
         assert daemon.docker("ps", "-aq", "--filter", "status=running") == ""
     finally:
         daemon.remove_all()
@@ -64,3 +73,24 @@ def test_a_running_container_is_not_removed(daemon: Daemon) -> None:
     said = daemon.docker("rm", "up", status=1)
     assert "stop the container before removing or force remove" in said
     daemon.docker("rm", "-f", "up")
+
+
+def test_a_name_for_a_renamed_container(daemon: Daemon) -> None:
+    daemon.docker("create", "--name", "one", "busybox")
+    daemon.docker("create", "--name", "two", "busybox")
+    for new, words in (
+        ("one", "Renaming a container with the same name as its current name"),
+        ("two", 'Error when allocating new name: Conflict. The container name "/two"'),
+        ("a b", "Error when allocating new name: Invalid container name (/a b)"),
+    ):
+        assert words in daemon.docker("rename", "one", new, status=1)
+    assert "No such container: nosuch" in daemon.docker("rename", "nosuch", "x", status=1)
+    daemon.docker("rm", "one", "two")
+
+
+def test_another_platforms_image_is_not_here(daemon: Daemon) -> None:
+    """404: the client pulls it then."""
+    body = {"Image": "busybox"}
+    status, answer = daemon.api("POST", "/v1.48/containers/create?platform=linux/riscv64", body)
+    assert status == 404
+    assert "does not match the specified platform" in answer["message"]

@@ -84,9 +84,12 @@ def test_sysctls_of_an_endpoint(daemon: Daemon) -> None:
         option = f'name=tuned,"{SYSCTLS}=net.ipv4.conf.IFNAME.log_martians=1"'
         path = "/proc/sys/net/ipv4/conf/eth0/log_martians"
         assert daemon.docker("run", "--rm", "--network", option, "busybox", "cat", path) == "1\n"
-        for bad in ("net.ipv4.conf.all.log_martians=1", "net.ipv4.conf.IFNAME.nothing=1"):
+        for bad, status in (
+            ("net.ipv4.conf.all.log_martians=1", 125),
+            ("net.ipv4.conf.IFNAME.nothing=1", 127),
+        ):
             option = f'name=tuned,"{SYSCTLS}={bad}"'
-            said = daemon.docker("run", "--network", option, "busybox", "true", status=125)
+            said = daemon.docker("run", "--network", option, "busybox", "true", status=status)
             assert bad.partition("=")[0].rpartition(".")[2] in said
     finally:
         daemon.remove_all()
@@ -94,8 +97,9 @@ def test_sysctls_of_an_endpoint(daemon: Daemon) -> None:
 
 
 def test_a_sysctl_that_is_not_there_is_told(daemon: Daemon) -> None:
-    said = daemon.docker("run", "--sysctl", "net.ipv4.nothing=1", "busybox", "true", status=125)
-    assert "net.ipv4.nothing" in said
+    """The client makes 127 of "no such file", as of a missing program: with Docker too."""
+    said = daemon.docker("run", "--sysctl", "net.ipv4.nothing=1", "busybox", "true", status=127)
+    assert "open /proc/sys/net/ipv4/nothing: no such file or directory" in said
 
 
 def test_init_without_a_program_is_refused_at_create(daemon: Daemon) -> None:
@@ -103,3 +107,28 @@ def test_init_without_a_program_is_refused_at_create(daemon: Daemon) -> None:
     if done.returncode:  # else the machine has one
         assert b"--init needs an init program and none was found" in done.stderr
         assert daemon.docker("ps", "-aq") == ""
+
+
+def test_the_groups_of_a_user(daemon: Daemon) -> None:
+    """The first is among the others: Docker's answer to CVE-2022-36109."""
+    for options, groups in (((), "0 10"), (("--user", "5:6"), "6"), (("--user", "1000"), "0")):
+        said = daemon.docker(
+            "run", "--rm", *options, "busybox", "grep", "Groups", "/proc/self/status"
+        )
+        assert said.split(":")[1].split() == groups.split()
+
+
+def test_a_read_only_container_has_read_only_files(daemon: Daemon) -> None:
+    said = daemon.docker("run", "--rm", "--read-only", "busybox", "touch", "/etc/hosts", status=1)
+    assert "Read-only file system" in said
+
+
+def test_a_full_name_as_hostname_is_found_by_its_first_part_too(daemon: Daemon) -> None:
+    hosts = daemon.docker("run", "--rm", "--hostname", "a.b.c", "busybox", "cat", "/etc/hosts")
+    assert hosts.splitlines()[-1].split()[1:] == ["a.b.c", "a"]
+
+
+def test_only_shareable_ipc_is_shared(daemon: Daemon) -> None:
+    daemon.docker("run", "-d", "--name", "other", "busybox", "sleep", "300")
+    said = daemon.docker("run", "--ipc", "container:other", "busybox", "true", status=125)
+    assert "non-shareable IPC (hint: use IpcMode:shareable for the donor container)" in said

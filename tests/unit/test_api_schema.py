@@ -120,7 +120,7 @@ def test_a_command_may_be_one_string() -> None:
         ),
         (
             {"HostConfig": {"Mounts": [{"Type": "tape", "Target": "/x"}]}},
-            'mount type unknown: "tape"',
+            'invalid mount config for type "tape": mount type unknown',
         ),
         (
             {"HostConfig": {"Mounts": [{"Type": "volume", "Target": "x"}]}},

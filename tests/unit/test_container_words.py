@@ -81,7 +81,7 @@ def test_a_log_order() -> None:
         ("json-file", {"nosuch": "1"}, "unknown log opt 'nosuch' for json-file log driver"),
         ("none", {"max-size": "1m"}, "unknown log opt 'max-size' for none log driver"),
         ("json-file", {"max-size": "big"}, "invalid size"),
-        ("json-file", {"max-file": "0"}, "max-file must be a positive number"),
+        ("json-file", {"max-file": "0"}, "max-file cannot be less than 1"),
         ("json-file", {"labels-regex": "("}, "invalid regular expression"),
     ],
 )

@@ -36,7 +36,9 @@ def test_the_command_line_is_entrypoint_and_cmd_and_an_init_if_wanted() -> None:
     assert config()["process"]["args"] == ["/entry", "a"]
     with_init = config(init="/usr/libexec/tini")
     assert with_init["process"]["args"] == ["/sbin/docker-init", "--", "/entry", "a"]
-    assert mount(with_init, "/sbin/docker-init")["source"] == "/usr/libexec/tini"
+    init = mount(with_init, "/sbin/docker-init")
+    assert init["source"] == "/usr/libexec/tini"
+    assert "rro" not in init["options"]
     joined = config(init="/usr/libexec/tini", namespaces=Namespaces(pid=HOST))
     assert joined["process"]["args"] == ["/entry", "a"]
 
@@ -50,11 +52,16 @@ def test_the_command_line_is_entrypoint_and_cmd_and_an_init_if_wanted() -> None:
                                      "HOME=/root"]),
         (("TERM", "PATH", "HOME=/h"), ["HOSTNAME=h", "HOME=/h"]),
         (("HOME", "A=", "A"), ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                          "HOSTNAME=h", "TERM=xterm"]),
+                          "HOSTNAME=h", "TERM=xterm", "A=", "HOME=/root"]),
     ],
 )  # fmt: skip
 def test_the_environment(env: tuple[str, ...], expected: list[str]) -> None:
     assert environment(env, hostname="h", tty=True, home="/root") == expected
+
+
+def test_an_exec_removes_what_the_container_has() -> None:
+    made = environment(("A=1", "B=2"), added=("A", "C=3"), hostname="h", tty=False, home="/")
+    assert made[2:] == ["B=2", "C=3", "HOME=/"]
 
 
 def test_no_capability_is_inheritable_or_ambient() -> None:
@@ -108,9 +115,10 @@ def test_a_read_only_root_leaves_what_programs_need_writable() -> None:
     point = MountPoint(kind="volume", destination="/data", source="/v")
     made = config(HostSpec(readonly_rootfs=True), mounts=(point,), files={"/etc/hosts": "/h"})
     assert made["root"]["readonly"]
-    for path in ("/dev", "/dev/shm", "/data", "/etc/hosts"):
+    for path in ("/dev", "/dev/shm", "/data"):
         assert "ro" not in mount(made, path)["options"]
-    assert "ro" in mount(made, "/sys")["options"]
+    for path in ("/sys", "/etc/hosts"):
+        assert "ro" in mount(made, path)["options"]
 
 
 def test_read_only_binds_are_recursively_so() -> None:
@@ -167,7 +175,7 @@ def test_the_rest_of_the_process() -> None:
     spec = replace(SPEC, tty=True, working_dir="/w")
     user = ProcessUser(uid=1, gid=2, additional_gids=(3,), home="/home/u")
     process = config(host, spec, user=user)["process"]
-    assert process["user"] == {"uid": 1, "gid": 2, "additionalGids": [3]}
+    assert process["user"] == {"uid": 1, "gid": 2, "additionalGids": [2, 3]}
     assert process["cwd"] == "/w"
     assert process["noNewPrivileges"] is True
     assert process["oomScoreAdj"] == -5

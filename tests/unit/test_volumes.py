@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pier.events import Events
+from pier.linux.addresses import resolve_addresses
 from pier.store.database import Database
 from pier.volumes import (
     ANONYMOUS_LABEL,
@@ -15,7 +16,6 @@ from pier.volumes import (
     NoSuchVolumeDriver,
     VolumeInUse,
     Volumes,
-    resolve_addresses,
 )
 
 
@@ -88,7 +88,7 @@ def test_a_name_is_never_a_path(volumes: Volumes, name: str, message: str) -> No
 def test_options_are_checked(volumes: Volumes, options: dict[str, str], message: str) -> None:
     with pytest.raises(InvalidVolume) as refused:
         volumes.create("data", options=options)
-    assert str(refused.value) == message
+    assert str(refused.value) == f"create data: {message}"
 
 
 def test_there_is_one_driver(volumes: Volumes) -> None:
@@ -121,6 +121,25 @@ def test_a_volume_goes_with_its_content(volumes: Volumes, events: Events) -> Non
     assert not made.mountpoint.parent.exists()
     assert volumes.find("data") is None
     assert events.history()[-1].action == "destroy"
+
+
+def test_what_a_crash_cut_short_is_ended_at_the_start(
+    volumes: Volumes, database: Database, tmp_path: Path
+) -> None:
+    removed, used, kept = (volumes.create(name) for name in ("removed", "used", "kept"))
+    use(database, "used")
+    for volume in (removed, used):
+        volume.mountpoint.rmdir()
+        volume.mountpoint.parent.rmdir()
+    (tmp_path / "volumes/begun/_data").mkdir(parents=True)
+    (tmp_path / "volumes/unknown/_data/precious").mkdir(parents=True)
+    volumes.restore()
+    assert [volume.name for volume in volumes.list_()] == ["kept", "used"]
+    assert used.mountpoint.is_dir()
+    assert kept.mountpoint.is_dir()
+    assert sorted(path.name for path in (tmp_path / "volumes").iterdir()) == [
+        "kept", "unknown", "used",
+    ]  # fmt: skip
 
 
 def test_pruning_spares_the_named_and_the_used(volumes: Volumes, database: Database) -> None:

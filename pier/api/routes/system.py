@@ -33,7 +33,7 @@ async def ping(call: Call) -> web.StreamResponse:
 async def version(call: Call) -> web.StreamResponse:
     text = getattr(getattr(call.engine, "settings", None), "min_api_version", "")
     minimum = parse_version(text) if text else FLOOR_VERSION
-    return answers.json(version_json(call.engine.facts(), minimum))
+    return answers.json(version_json(await settled(call.engine.facts()), minimum))
 
 
 async def info(call: Call) -> web.StreamResponse:
@@ -46,7 +46,8 @@ async def info(call: Call) -> web.StreamResponse:
         images=len(await settled(call.engine.images.list_())),
         listeners=call.engine.events.listeners,
     )
-    return answers.json(info_json(call.engine.facts(), counts, call.version, rfc3339(call.now_ns)))
+    facts = await settled(call.engine.facts())
+    return answers.json(info_json(facts, counts, call.version, rfc3339(call.now_ns)))
 
 
 async def disk_usage(call: Call) -> web.StreamResponse:

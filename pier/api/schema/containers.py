@@ -4,7 +4,6 @@ A `View` brings together what the answer needs and the container's record does n
 routes collect it from the engine's parts.
 """
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
@@ -367,7 +366,7 @@ def _command(words: Sequence[str]) -> str:
 
 def _quoted(word: str) -> str:
     """Docker quotes an argument only if it holds a space."""
-    return shlex.quote(word) if " " in word else word
+    return f"'{word}'" if " " in word else word
 
 
 def port_list(view: View) -> list[PortJson]:

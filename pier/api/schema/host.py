@@ -241,7 +241,7 @@ def _check_addresses(json: HostConfig) -> None:
             raise InvalidHostSetting(f'invalid IP address in add-host: "{address}"')
     for path in json.tmpfs or {}:
         if not path.startswith("/"):
-            raise InvalidHostSetting(f"invalid tmpfs path: {path}: it must be absolute")
+            raise InvalidHostSetting(f"invalid mount path: '{path}' mount path must be absolute")
 
 
 def from_restart(policy: RestartPolicy) -> RestartPolicyJson:

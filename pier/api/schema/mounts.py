@@ -19,7 +19,7 @@ class InvalidMount(InvalidArgument):
 
 class UnknownMountType(InvalidArgument):
     def __init__(self, kind: str) -> None:
-        super().__init__(f'mount type unknown: "{kind}"')
+        super().__init__(f'invalid mount config for type "{kind}": mount type unknown')
 
 
 class BindOptions(msgspec.Struct, rename="pascal", omit_defaults=True):

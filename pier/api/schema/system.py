@@ -171,7 +171,7 @@ def version_json(facts: EngineFacts, minimum: ApiVersion) -> VersionJson:
     engine = ComponentJson("Engine", SERVER_VERSION, details)
     return VersionJson(
         platform=PlatformJson(f"Pier {PIER_VERSION}"),
-        components=[engine, *(_component(runtime) for runtime in facts.runtimes)],
+        components=[engine, *(_component(runtime) for runtime in facts.runtimes), *_init(facts)],
         version=SERVER_VERSION,
         api_version=str(MAX_VERSION),
         min_api_version=str(minimum),
@@ -187,6 +187,14 @@ def version_json(facts: EngineFacts, minimum: ApiVersion) -> VersionJson:
 
 def _component(runtime: RuntimeFacts) -> ComponentJson:
     return ComponentJson(runtime.name, runtime.version or "unknown", {"GitCommit": ""})
+
+
+def _init(facts: EngineFacts) -> list[ComponentJson]:
+    """Under Docker's name, whatever program it is."""
+    if not facts.init_version:
+        return []
+    details = {"GitCommit": ""}
+    return [ComponentJson("docker-init", facts.init_version.split()[-1], details)]
 
 
 def info_json(
@@ -246,7 +254,7 @@ def info_json(
         init_binary=facts.init_binary,
         containerd_commit=_commit("", version),
         runc_commit=_commit(_default_runtime(facts), version),
-        init_commit=_commit("", version),
+        init_commit=_commit(facts.init_version, version),
         security_options=list(facts.security_options),
         firewall_backend=FirewallJson("nftables") if version.at_least(49) else UNSET,
         warnings=list(facts.warnings),
