@@ -19,7 +19,7 @@ from pier.containers.parts import Parts
 from pier.containers.requests import ExecRecord, ExecSpec
 from pier.containers.state import State
 from pier.errors import Conflict, InvalidArgument, NotFound
-from pier.runtime.monitors import Monitor, MonitorLost, RuntimeFailed
+from pier.runtime.monitors import Client, Monitor, MonitorLost, RuntimeFailed
 from pier.runtime.orders import AttachOptions, ConsoleSize, ExecOrder, Exit
 
 KEPT_NS = 10 * 60 * 1_000_000_000
@@ -124,21 +124,23 @@ class Execs:
         self,
         exec_id: str,
         console_size: tuple[int, int] | None,
-        client: tuple[socket.socket, AttachOptions] | None,
+        client: Client | None,
     ) -> None:
         """Start the process, with a client's socket as its stdio where there is one."""
         found = self._get(exec_id)
         container = self._parts.store.get(found.record.container_id)
         order = await self._order(container, found, console_size)
         directory = Path(order.directory)
-        try:
-            monitor = await self._parts.spawner.launch_exec(order)
+
+        def prepare(monitor: Monitor) -> None:
             found.monitor = monitor
             # At once: a client asks for the code as soon as its stream has ended.
             monitor.on_exit = lambda ended: self._ended(found, ended.code)
-            if client is not None:
-                await monitor.attach(*client)
-            self._announce(container, f"exec_start: {' '.join(found.record.spec.cmd)}", exec_id)
+            monitor.begin(client)
+
+        self._announce(container, f"exec_start: {' '.join(found.record.spec.cmd)}", exec_id)
+        try:
+            monitor = await self._parts.spawner.launch_exec(order, prepare)
             pid = await monitor.start()
         except RuntimeFailed as error:
             self._ended(found, error.exit_code)
@@ -208,8 +210,8 @@ class Execs:
         self._may_start(exec_id)
         order = await self._order(container, found, None)
         order = order._replace(capture_bytes=limit)
-        monitor = await self._parts.spawner.launch_exec(order)
         self._announce(container, f"exec_start: {' '.join(command)}", exec_id)
+        monitor = await self._parts.spawner.launch_exec(order, Monitor.begin)
         try:
             await monitor.start()
             async with asyncio.timeout(timeout_s):

@@ -41,19 +41,31 @@ class Connection:
         self, op: str, fields: Mapping[str, object], fds: Sequence[int] = ()
     ) -> Mapping[str, Any]:
         """The answer. Raises MonitorLost; Failed where the monitor refuses."""
+        seq, answer = self._expect()
+        try:
+            await self._send({**fields, "op": op, "seq": seq}, fds)
+            return checked(await answer)
+        finally:
+            self._pending.pop(seq, None)
+
+    def post(
+        self, op: str, fields: Mapping[str, object], fds: Sequence[int] = ()
+    ) -> "asyncio.Future[Mapping[str, Any]]":
+        """Send a request now; its answer, for `checked`. To be used while the socket has room."""
+        seq, answer = self._expect()
+        answer.add_done_callback(lambda _answer: self._pending.pop(seq, None))
+        try:
+            protocol.send(self._socket, {**fields, "op": op, "seq": seq}, fds)
+        except OSError:
+            self.close()  # which answers with MonitorLost
+        return answer
+
+    def _expect(self) -> "tuple[int, asyncio.Future[Mapping[str, Any]]]":
         if self._closed:
             raise MonitorLost
         self._seq += 1
-        seq = self._seq
-        answer = self._pending[seq] = self._loop.create_future()
-        try:
-            await self._send({**fields, "op": op, "seq": seq}, fds)
-            fields = await answer
-        finally:
-            del self._pending[seq]
-        if "error" in fields:
-            raise Failed(f"monitor: {fields['error']}")
-        return fields
+        answer = self._pending[self._seq] = self._loop.create_future()
+        return self._seq, answer
 
     def close(self) -> None:
         if self._closed:
@@ -61,7 +73,7 @@ class Connection:
         self._closed = True
         self._loop.remove_reader(self._socket)
         self._socket.close()
-        for answer in self._pending.values():
+        for answer in tuple(self._pending.values()):
             if not answer.done():
                 answer.set_exception(MonitorLost())
                 answer.exception()  # its request may have failed before it came to wait
@@ -106,6 +118,13 @@ class Connection:
         answer = self._pending.get(fields["re"])
         if answer is not None and not answer.done():
             answer.set_result(fields)
+
+
+def checked(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Raises Failed where the monitor refused."""
+    if "error" in answer:
+        raise Failed(f"monitor: {answer['error']}")
+    return answer
 
 
 def _settle(future: "asyncio.Future[None]") -> None:

@@ -21,14 +21,15 @@ from pier.linux import cgroup, syscalls
 from pier.runtime import protocol
 from pier.runtime.clients import Clients
 from pier.runtime.control import Control, Request
-from pier.runtime.launcher import LaunchFailed
-from pier.runtime.launchers import prepared_launcher
+from pier.runtime.launcher import LaunchFailed, OciLauncher
+from pier.runtime.launchers import first_launcher
 from pier.runtime.log_file import LogFile
 from pier.runtime.log_format import STDOUT
 from pier.runtime.loop import Loop
 from pier.runtime.oom import OomWatch
 from pier.runtime.orders import ConsoleSize, ExecOrder, Exit, MonitorOrder
 from pier.runtime.outputs import Outputs
+from pier.runtime.prepared import NotPrepared
 from pier.runtime.stdin import Stdin
 from pier.runtime.stdio import Console, Directory, make_pipes, null_fds
 
@@ -82,15 +83,16 @@ class Monitor:
         self._start_request: Request | None = None
         self._loop = Loop(self._on_child)
         self._directory = Directory(os.fspath(self._path()))
+        self._oom: OomWatch | None = None
+        self._prepare_stdio()
+        # First of all: a child goes its way while the rest is made here.
+        self._launcher = first_launcher(order, self._directory)
+        self._launcher.prepare(self._child, self._console_path())
         self._control = Control(self._loop, self._directory, self._greeting, self._on_request)
         self._control.on_lonely = self._on_lonely
         self._control.add(control)
-        self._oom: OomWatch | None = None
-        self._prepare_stdio()
         log = self._container.log if self._container else None
         self._log = LogFile(log) if log else None
-        console = self._console.path if self._console else ""
-        self._launcher = prepared_launcher(order, self._directory, self._child, console)
 
     def run(self) -> None:
         self._control.broadcast(self._greeting())
@@ -99,6 +101,9 @@ class Monitor:
     def _path(self) -> str:
         order = self._order
         return os.fspath(order.bundle if isinstance(order, MonitorOrder) else order.directory)
+
+    def _console_path(self) -> str:
+        return self._console.path if self._console else ""
 
     def _prepare_stdio(self) -> None:
         order = self._order
@@ -182,7 +187,13 @@ class Monitor:
             return
         self._state = "starting"
         self._start_request = request
+        self._begin()
+
+    def _begin(self) -> None:
         self._runtime_pid = self._launcher.begin()
+        ended = self._statuses.pop(self._runtime_pid, None)
+        if ended is not None:
+            self._on_runtime_end(ended)
 
     def _on_child(self, pid: int, status: int) -> None:
         """Every orphan of the container comes by; these three matter."""
@@ -192,14 +203,17 @@ class Monitor:
             self._on_runtime_end(status)
         elif pid == self._pid:
             self._on_process_end(status)
-        elif self._state == "starting":
-            # The process may end before its runtime does.
+        elif self._state in ("ready", "starting"):
+            # The process may end before its runtime does, and that before it is told to begin.
             self._statuses[pid] = status
 
     def _on_runtime_end(self, status: int) -> None:
         self._runtime_pid = 0
         try:
             self._pid = self._launcher.finish(status)
+        except NotPrepared:
+            self._begin_otherwise()
+            return
         except LaunchFailed as error:
             self._fail(str(error))
             return
@@ -218,6 +232,17 @@ class Monitor:
         if self._pid in self._statuses:
             self._on_process_end(self._statuses[self._pid])
         self._statuses.clear()
+
+    def _begin_otherwise(self) -> None:
+        """An exec that cannot do without the runtime."""
+        self._launcher.release()
+        self._launcher = OciLauncher(self._order, self._directory)
+        try:
+            self._launcher.prepare(self._child, self._console_path())
+        except NotPrepared as error:
+            self._fail(str(error))
+            return
+        self._begin()
 
     def _on_console(self, fd: int) -> None:
         self._outputs.open(STDOUT, fd)

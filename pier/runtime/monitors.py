@@ -16,10 +16,13 @@ from typing import Any
 
 from pier.errors import Failed
 from pier.runtime import failures, protocol
-from pier.runtime.connection import Connection, MonitorLost
+from pier.runtime.connection import Connection, MonitorLost, checked
 from pier.runtime.orders import AttachOptions, Exit
 
-__all__ = ["Monitor", "MonitorLost", "RuntimeFailed", "adopt", "read_exit"]
+Client = tuple[socket.socket, AttachOptions]
+"""A connected socket and how it is served."""
+
+__all__ = ["Client", "Monitor", "MonitorLost", "RuntimeFailed", "adopt", "read_exit"]
 
 
 class RuntimeFailed(Failed):
@@ -56,6 +59,7 @@ class Monitor:
         self._runtime = runtime
         self._execing = execing
         self._let_go = False
+        self._begun: list[asyncio.Future[Mapping[str, Any]]] = []
         loop = asyncio.get_running_loop()
         self._hello: asyncio.Future[str] = loop.create_future()
         self._exit: asyncio.Future[Exit] = loop.create_future()
@@ -66,9 +70,24 @@ class Monitor:
         """The monitor's state: ready, starting, running, ended. Raises Failed if it failed."""
         return await asyncio.shield(self._hello)
 
+    def begin(self, client: Client | None = None) -> None:
+        """Ask for everything at once, before the monitor is there: attach `client`, start.
+
+        `start` waits for the answers. The client's socket stays open until then.
+        """
+        if client is not None:
+            sock, options = client
+            attach = protocol.from_attach(options)
+            self._begun.append(self._connection.post("attach", attach, [sock.fileno()]))
+        self._begun.append(self._connection.post("start", {}))
+
     async def start(self) -> int:
-        """Have the runtime run the process; its pid. Raises RuntimeFailed."""
-        answer = await self._connection.request("start", {})
+        """Have the process run, unless `begin` did; its pid. Raises RuntimeFailed."""
+        if not self._begun:
+            self._begun.append(self._connection.post("start", {}))
+        answer: Mapping[str, Any] = {}
+        for begun in self._begun:
+            answer = checked(await begun)
         if "failed" in answer:
             await self.ended()
             raise RuntimeFailed(answer["failed"], runtime=self._runtime, execing=self._execing)

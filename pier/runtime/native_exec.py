@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from pier.linux import privileges, syscalls
@@ -25,6 +26,8 @@ from pier.runtime.prepared import NotPrepared, Waiting, fork_waiting
 from pier.runtime.stdio import ChildFds, Directory
 
 _OUTCOME_BYTES = 1 << 16
+STARTED, FAILED, NOT_PREPARED = b"+", b"-", b"?"
+"""What an outcome begins with. Then: the pid, the reason in Docker's words, the reason."""
 
 
 class NotSealed(Exception):
@@ -32,7 +35,10 @@ class NotSealed(Exception):
 
 
 class NativeLauncher:
-    """prepare raises NotPrepared where the runtime's own exec is to be asked instead."""
+    """Nobody waits for the child to be ready; `finish` hears how it went.
+
+    It raises NotPrepared where the runtime's own exec is to be asked instead.
+    """
 
     def __init__(self, order: ExecOrder, native: NativeExec, directory: Directory) -> None:
         self._order = order
@@ -43,16 +49,11 @@ class NativeLauncher:
         self._outcome = -1
 
     def prepare(self, stdio: ChildFds, console: str) -> None:
-        """A child in the container's namespaces, but for its pids. Raises NotPrepared."""
+        """Fork a child that enters the container, but for its pids, and waits."""
         self._outcome, writing = os.pipe()
         child = _Child(self._order, self._native, self._directory, stdio, console, writing)
-        try:
-            self._waiting = fork_waiting(child.enter, child.start)
-        except NotPrepared:
-            os.close(self._outcome)
-            raise
-        finally:
-            os.close(writing)
+        self._waiting = fork_waiting(child.run)
+        os.close(writing)
 
     def begin(self) -> int:
         """The pid whose end says that there is an outcome."""
@@ -62,10 +63,13 @@ class NativeLauncher:
         return self._waiting.pid
 
     def finish(self, status: int) -> int:
-        """The process's pid. Raises LaunchFailed."""
-        text = os.read(self._outcome, _OUTCOME_BYTES).decode(errors="replace")
-        if status == 0 and text.isdigit():
+        """The process's pid. Raises LaunchFailed, NotPrepared."""
+        outcome = os.read(self._outcome, _OUTCOME_BYTES)
+        kind, text = outcome[:1], outcome[1:].decode(errors="replace")
+        if kind == STARTED:
             return int(text)
+        if kind == NOT_PREPARED:
+            raise NotPrepared(text)
         raise LaunchFailed(text or "the process could not be started in the container")
 
     def clean_up(self) -> int:
@@ -102,7 +106,15 @@ class _Child:
         self._process: dict[str, Any] = {}  # an OCI process object: foreign JSON by nature
         self._setting: Setting | None = None
 
-    def enter(self) -> None:
+    def run(self, told: Callable[[], bool]) -> None:
+        try:
+            self._enter()
+        except Exception as error:  # whatever it is, the runtime may know better
+            self._end(NOT_PREPARED, f"{type(error).__name__}: {error}")
+        if told():
+            self._start()
+
+    def _enter(self) -> None:
         """Everything that needs the host's files, and then out of their sight."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -124,7 +136,7 @@ class _Child:
         sys.path, sys.meta_path, sys.path_hooks = [], [], []
         syscalls.setns(container.pidfd, container.flags)
 
-    def start(self) -> NoReturn:
+    def _start(self) -> NoReturn:
         """Nothing of the host's is open any more when the program's process begins to be."""
         setting = self._setting
         assert setting is not None
@@ -133,12 +145,14 @@ class _Child:
         close_all_but([*self._stdio, *console, *groups, self._outcome])
         try:
             pid = become(self._process, setting, self._outcome)
+        except BecomingFailed as error:
+            self._end(FAILED, str(error))
         except BaseException as error:  # it must reach the monitor, whatever it is
-            known = isinstance(error, BecomingFailed)
-            text = str(error) if known else start_failed(f"{type(error).__name__}: {error}")
-            os.write(self._outcome, text.encode(errors="replace"))
-            os._exit(1)
-        os.write(self._outcome, b"%d" % pid)
+            self._end(FAILED, start_failed(f"{type(error).__name__}: {error}"))
+        self._end(STARTED, str(pid))
+
+    def _end(self, kind: bytes, text: str) -> NoReturn:
+        os.write(self._outcome, kind + text.encode(errors="replace")[: _OUTCOME_BYTES - 1])
         os._exit(0)
 
 

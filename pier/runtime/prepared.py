@@ -40,13 +40,15 @@ class Waiting(NamedTuple):
 
     def go(self) -> None:
         """Have it go on; its end is a child's end like any other."""
-        os.write(self.gate_fd, b"!")
+        with contextlib.suppress(BrokenPipeError):  # it has ended already
+            os.write(self.gate_fd, b"!")
         os.close(self.gate_fd)
 
     def give_up(self) -> None:
         """Instead of `go`: returns once it has ended. As it does if its parent dies."""
         os.close(self.gate_fd)
-        os.waitpid(self.pid, 0)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self.pid, 0)
 
 
 class Prepared(NamedTuple):
@@ -58,45 +60,41 @@ class Prepared(NamedTuple):
 
 def prepare(argv: list[str], stdio: ChildFds, before: Callable[[], None]) -> Prepared:
     """Fork a child that runs `before` and then waits to exec `argv`. Raises NotPrepared."""
-    child = fork_waiting(before, lambda: _exec(argv, stdio))
-    namespace = os.open(f"/proc/{child.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-    return Prepared(child, namespace)
-
-
-def fork_waiting(before: Callable[[], None], then: Callable[[], NoReturn]) -> Waiting:
-    """Fork a child that runs `before`, and `then` once it is told to. Raises NotPrepared."""
-    gate_out, gate_in = os.pipe()
     report_out, report_in = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.close(gate_in)
-        _wait(before, then, gate_out, report_in)
-    os.close(gate_out)
+
+    def run(told: Callable[[], bool]) -> None:
+        try:
+            before()
+        except BaseException as error:  # it must reach the parent, whatever it is
+            os.write(report_in, f"{type(error).__name__}: {error}".encode()[:_REPORT_BYTES])
+            raise
+        os.close(report_in)  # with nothing said: ready
+        if told():
+            _exec(argv, stdio)
+
+    child = fork_waiting(run)
     os.close(report_in)
     report = os.read(report_out, _REPORT_BYTES)
     os.close(report_out)
     if report:
-        os.close(gate_in)
-        os.waitpid(pid, 0)
+        child.give_up()
         raise NotPrepared(report.decode(errors="replace"))
-    return Waiting(pid, gate_in)
+    namespace = os.open(f"/proc/{child.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    return Prepared(child, namespace)
 
 
-def _wait(
-    before: Callable[[], None], then: Callable[[], NoReturn], gate: int, report: int
-) -> NoReturn:
-    """Closing `report` with nothing said means: ready."""
-    try:
+def fork_waiting(run: Callable[[Callable[[], bool]], None]) -> Waiting:
+    """Fork a child that does `run(told)` and ends; told() waits for `go`, and says False else."""
+    gate_out, gate_in = os.pipe()
+    pid = os.fork()
+    if pid == 0:
         try:
-            before()
-        except BaseException as error:  # it must reach the parent, whatever it is
-            os.write(report, f"{type(error).__name__}: {error}".encode()[:_REPORT_BYTES])
-            raise
-        os.close(report)
-        if os.read(gate, 1):
-            then()
-    finally:
-        os._exit(_EXEC_FAILED)
+            os.close(gate_in)
+            run(lambda: bool(os.read(gate_out, 1)))
+        finally:
+            os._exit(_EXEC_FAILED)
+    os.close(gate_out)
+    return Waiting(pid, gate_in)
 
 
 def run_in(namespace_fd: int, argv: list[str], stdio: ChildFds) -> int:

@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,13 +54,19 @@ class Spawner:
         If the Monitor is let go before `start`, it ends by itself. Raises Failed with the
         reason if it cannot be: no such layer, no space, log not writable.
         """
-        return await self._launch(order, Path(order.bundle), execing=False)
+        return await self._launch(order, Path(order.bundle), lambda monitor: None)
 
-    async def launch_exec(self, order: ExecOrder) -> Monitor:
-        """As `launch`. Makes `order.directory`; removing it is the caller's, after `ended`."""
+    async def launch_exec(
+        self, order: ExecOrder, prepare: Callable[[Monitor], None] = lambda monitor: None
+    ) -> Monitor:
+        """As `launch`. Makes `order.directory`; removing it is the caller's, after `ended`.
+
+        `prepare(monitor)` is called before the monitor is there (again, if it had to be launched
+        again): what is posted then saves waiting.
+        """
         directory = Path(order.directory)
         _write_process(directory, order.process)
-        return await self._launch(order, directory, execing=True)
+        return await self._launch(order, directory, prepare)
 
     async def run(self, argv: Sequence[str], *, hide_v2: bool, timeout_s: float) -> Finished:
         """Run a runtime's command; hide_v2: without the cgroup2 mount in sight.
@@ -91,24 +97,32 @@ class Spawner:
             return Finished(answer["code"], _drain(out), _drain(err))
 
     async def _launch(
-        self, order: MonitorOrder | ExecOrder, directory: Path, *, execing: bool
+        self,
+        order: MonitorOrder | ExecOrder,
+        directory: Path,
+        prepare: Callable[[Monitor], None],
     ) -> Monitor:
         try:
-            return await self._fork(order, directory, execing=execing)
+            return await self._fork(order, directory, prepare)
         except MonitorLost:
             # A spawner that dies takes the order it had received with it.
             if not await self._died():
                 raise
-            return await self._fork(order, directory, execing=execing)
+            return await self._fork(order, directory, prepare)
 
     async def _fork(
-        self, order: MonitorOrder | ExecOrder, directory: Path, *, execing: bool
+        self,
+        order: MonitorOrder | ExecOrder,
+        directory: Path,
+        prepare: Callable[[Monitor], None],
     ) -> Monitor:
         ours, theirs = protocol.socket_pair()
+        execing = isinstance(order, ExecOrder)
         monitor = Monitor(ours, directory, runtime=order.runtime.name, execing=execing)
         with theirs:
             request = {"op": "launch", "order": protocol.from_order(order)}
             self._send(request, [theirs.fileno()])
+        prepare(monitor)
         try:
             await monitor.ready()
         except BaseException:

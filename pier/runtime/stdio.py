@@ -87,8 +87,9 @@ class Console:
             _, fds, _, _ = socket.recv_fds(self._connection, 4096, 1, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return
-        self.close_listener()
+        self._close_connection()
         if fds:
+            self.close_listener()
             self.fd = fds[0]
             self.resize(self._size)
             self.on_open(self.fd)
@@ -102,15 +103,18 @@ class Console:
                 fcntl.ioctl(self.fd, termios.TIOCSWINSZ, packed)
 
     def close_listener(self) -> None:
-        if self._connection is not None:
-            self._loop.unwatch(self._connection.fileno())
-            self._connection.close()
-            self._connection = None
+        self._close_connection()
         if self._listener.fileno() < 0:
             return
         self._loop.unwatch(self._listener.fileno())
         self._listener.close()
         self._directory.remove(_CONSOLE)
+
+    def _close_connection(self) -> None:
+        if self._connection is not None:
+            self._loop.unwatch(self._connection.fileno())
+            self._connection.close()
+            self._connection = None
 
 
 class Directory:
