@@ -18,7 +18,7 @@ from pier.networks.model import Network
 IPNetwork = IPv4Network | IPv6Network
 
 _RESOLV_CONF = Path("/etc/resolv.conf")
-_BR_NETFILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+_BR_NETFILTER = "/proc/sys/net/bridge/bridge-nf-call-"
 
 
 class NotABridge(Failed):
@@ -88,20 +88,21 @@ def plug(host: RouteSocket, veth: int, bridge: int, network: Network, *, hairpin
     hairpin: the container may reach itself by a port it publishes. Where br_netfilter is on, the
     address is translated inside the bridge, which sends nothing back to where it came from.
     """
-    isolated = not network.icc and not _bridge_filters()
+    isolated = not network.icc and not _bridge_filters(network)
     host.request(
         netlink.set_link(veth, master=bridge, up=True),
         netlink.set_bridge_port(veth, isolated=isolated, hairpin=hairpin),
     )
 
 
-def _bridge_filters() -> bool:
+def _bridge_filters(network: Network) -> bool:
     """Bridged packets pass the firewall, which then keeps containers apart where icc is off.
 
     An isolated port does the same without, but would then stop published ports as well: their
     addresses are translated inside the bridge.
     """
-    return _read(_BR_NETFILTER).strip() == "1"
+    families = ("iptables", "ip6tables") if network.pool6 else ("iptables",)
+    return all(_read(Path(_BR_NETFILTER + family)).strip() == "1" for family in families)
 
 
 def remove(name: str, instance: str) -> None:

@@ -29,7 +29,10 @@ _TABLE = "pier-dns"
 _UPSTREAMS = 3
 _UPSTREAM_S = 4.0
 _IDLE_S = 10.0
-_OUTSTANDING = 1024
+_OUTSTANDING = 256
+"""Questions under way for one container; each may have a socket."""
+_CONVERSATIONS = 32
+"""Connections of one container at a time: the descriptors are the daemon's."""
 _HEADER = 12
 _TRY_NEXT = (dns.rcode.SERVFAIL, dns.rcode.REFUSED)
 
@@ -58,6 +61,7 @@ class NameServer:
         self._udp: asyncio.DatagramTransport | None = None
         self._tcp: asyncio.Server | None = None
         self._closed = False
+        self._conversations = 0
         # Not for secrets: which of several containers of one name is named first.
         self._random = random.Random()  # noqa: S311
 
@@ -123,8 +127,9 @@ class NameServer:
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Questions over TCP, one after the other; each has its length before it."""
+        self._conversations += 1
         try:
-            while True:
+            while self._conversations <= _CONVERSATIONS:
                 async with asyncio.timeout(_IDLE_S):
                     wire = await _read_frame(reader)
                 if not (answer := await self._answer(wire, stream=True)):
@@ -134,6 +139,7 @@ class NameServer:
         except (OSError, EOFError, TimeoutError):
             pass  # it went away, or has nothing more to ask
         finally:
+            self._conversations -= 1
             writer.close()
 
     async def _answer(self, wire: bytes, *, stream: bool) -> bytes:

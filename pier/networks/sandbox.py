@@ -98,7 +98,11 @@ def attach(namespace: Namespace, endpoint: Endpoint, instance: str, *, hairpin: 
     )
     if endpoint.ipv6:
         device = endpoint.interface.replace(".", "/")
-        set_sysctls(namespace, {f"net.ipv6.conf.{device}.disable_ipv6": "0"})
+        # No other container's advertisement is to change the routes or the addresses.
+        sysctls = {"accept_ra": "0", "disable_ipv6": "0"}
+        set_sysctls(
+            namespace, {f"net.ipv6.conf.{device}.{name}": value for name, value in sysctls.items()}
+        )
     # Addresses first: with arp_notify the neighbours are told of them as the link comes up.
     namespace.inside.request(*_addresses(inner, endpoint), netlink.set_link(inner, up=True))
 

@@ -189,8 +189,12 @@ def request(
     )
 
 
-def set_br_netfilter(value: str) -> None:
-    path = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+def open_descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def set_br_netfilter(value: str, tables: str = "iptables") -> None:
+    path = Path(f"/proc/sys/net/bridge/bridge-nf-call-{tables}")
     if path.exists():  # the module is there: whether it is on, somebody else decides
         path.write_text(value)
 
@@ -316,6 +320,62 @@ def test_without_icc_only_what_is_published_is_reached(tmp_path: Path, br_netfil
             assert await reach(two.netns_fd, one.endpoints[0].ipv4, 80, 0.3) == ""
             assert await reach(two.netns_fd, HOST, 8080) != ""
             assert await reach(two.netns_fd, OUTSIDE, 90) == HOST
+
+    on_a_host(tmp_path, body)
+
+
+@pytest.mark.parametrize("filtered", [("1", "0"), ("0", "1"), ("1", "1"), ("0", "0")])
+def test_without_icc_containers_are_apart_in_both_families(
+    tmp_path: Path, filtered: tuple[str, str]
+) -> None:
+    async def body(world: World) -> None:
+        set_br_netfilter(filtered[0])
+        set_br_netfilter(filtered[1], "ip6tables")
+        options = {"com.docker.network.bridge.enable_icc": "false"}
+        await world.networks.create(NetworkSpec(name="a", options=options, enable_ipv6=True))
+        one = await world.networks.bring_up(request(world.container(1), "a"))
+        two = await world.networks.bring_up(request(world.container(2), "a"))
+        endpoint = one.endpoints[0]
+        with server(one.netns_fd, 80), server(one.netns_fd, 81, "::"):
+            assert await reach(one.netns_fd, endpoint.ipv6, 81) == endpoint.ipv6
+            assert await reach(two.netns_fd, endpoint.ipv4, 80, 0.3) == ""
+            assert await reach(two.netns_fd, endpoint.ipv6, 81, 0.3) == ""
+
+    on_a_host(tmp_path, body)
+
+
+def test_containers_take_no_advice_from_each_other(tmp_path: Path) -> None:
+    """Router advertisements of one container would become the default route of another."""
+
+    async def body(world: World) -> None:
+        await world.networks.create(NetworkSpec(name="six", enable_ipv6=True))
+        up = await world.networks.bring_up(request(world.container(1), "six"))
+        interface = up.endpoints[0].interface
+        path = Path(f"/proc/sys/net/ipv6/conf/{interface}/accept_ra")
+        assert netns.run_in(up.netns_fd, path.read_text) == "0\n"
+
+    on_a_host(tmp_path, body)
+
+
+def test_a_flood_of_connections_to_the_dns_is_cut(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        await world.networks.create(NetworkSpec(name="a"))
+        up = await world.networks.bring_up(request(world.container(1), "a"))
+        before = open_descriptors()
+        sockets = [
+            netns.socket_in(up.netns_fd, socket.AF_INET, socket.SOCK_STREAM) for _ in range(300)
+        ]
+        try:
+            for each in sockets:
+                each.setblocking(False)
+                with contextlib.suppress(BlockingIOError):
+                    each.connect(("127.0.0.11", 53))
+                await asyncio.sleep(0)
+            await asyncio.sleep(0.5)
+            assert open_descriptors() - before - len(sockets) < 50
+        finally:
+            for each in sockets:
+                each.close()
 
     on_a_host(tmp_path, body)
 
