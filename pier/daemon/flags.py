@@ -50,7 +50,12 @@ _STRINGS = {
     "tlscert": "certificate of the daemon",
     "tlskey": "its key",
     "min-api-version": "oldest API version that is served",
+    "http-proxy": "proxy to plain HTTP registries",
+    "https-proxy": "proxy to registries",
+    "no-proxy": "hosts to reach without a proxy",
 }
+_PROXIES = ("http-proxy", "https-proxy", "no-proxy")
+"""Together they are the key `proxies`."""
 _NUMBERS = {
     "mtu": "of the container networks, bytes",
     "max-concurrent-downloads": "of one pull",
@@ -156,7 +161,8 @@ def _to_settings(found: Mapping[str, object]) -> dict[str, object]:
         key = name.replace("_", "-")
         shape = _SHAPES.get(key)
         settings[key] = shape(value) if shape and isinstance(value, list) else value
-    return settings
+    proxies = {name: settings.pop(name) for name in _PROXIES if name in settings}
+    return settings | {"proxies": proxies} if proxies else settings
 
 
 def _pair(text: str, what: str) -> tuple[str, str]:

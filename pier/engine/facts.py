@@ -3,6 +3,7 @@
 import contextlib
 import os
 import platform
+import re
 import uuid
 from pathlib import Path
 
@@ -61,10 +62,17 @@ async def engine_facts(
         experimental=settings.experimental,
         insecure_registries=tuple(settings.insecure_registries),
         registry_mirrors=tuple(settings.registry_mirrors),
-        http_proxy=settings.proxies.get("http-proxy", ""),
-        https_proxy=settings.proxies.get("https-proxy", ""),
-        no_proxy=settings.proxies.get("no-proxy", ""),
+        http_proxy=_proxy(settings, "http-proxy"),
+        https_proxy=_proxy(settings, "https-proxy"),
+        no_proxy=_proxy(settings, "no-proxy"),
     )
+
+
+def _proxy(settings: Settings, key: str) -> str:
+    """Of the settings or of the environment; without its password, as Docker shows it."""
+    name = key.replace("-", "_")
+    url = settings.proxies.get(key) or os.environ.get(name.upper()) or os.environ.get(name, "")
+    return re.sub(r"(?<=//)[^/@]*@", "xxxxx:xxxxx@", url)
 
 
 def _init(settings: Settings) -> str:

@@ -7,6 +7,7 @@
     auth         challenges to tokens, kept and renewed
     tls          contexts and proxies for outgoing connections
     transport    one request: schemes, redirects, retries, errors
+    breakage     why a connection failed
     fetching     one blob over connections that break
     repository   reading: manifests, blobs, tags, referrers
     uploads      writing: mounts, chunked uploads, manifests

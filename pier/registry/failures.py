@@ -1,6 +1,7 @@
 """What can go wrong with a registry, in the words Docker's clients know."""
 
 from collections.abc import Sequence
+from http import HTTPStatus
 
 from pier.errors import Failed, InvalidArgument, NotFound, Unauthorized, Unavailable
 from pier.oci.digest import Digest
@@ -59,7 +60,8 @@ class RegistryError(Failed):
 
     def __init__(self, url: str, status: int, entries: Sequence[ErrorEntry]) -> None:
         said = "\n".join(entry.text() for entry in entries)
-        super().__init__(said or f"unexpected status from {url}: {status}")
+        phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else ""
+        super().__init__(said or f"unexpected status from {url}: {status} {phrase}".rstrip())
         self.status = status
         self.codes = frozenset(entry.code.upper() for entry in entries)
 

@@ -21,6 +21,7 @@ from yarl import URL
 
 from pier.registry import tls
 from pier.registry.auth import Authorizer, Identity, TokenAnswer, TokenRequest
+from pier.registry.breakage import is_final, speaks_no_tls, words
 from pier.registry.failures import (
     BadAnswer,
     RegistryError,
@@ -126,7 +127,7 @@ class Transport:
             try:
                 response = await self._authorized(identity, request)
             except RegistryUnreachable as error:
-                if last or isinstance(error.__cause__, aiohttp.ClientConnectorError):
+                if last or is_final(error.__cause__):
                     raise
                 await pause(self.patience.delay_s(attempt), request.waiting)
                 continue
@@ -179,7 +180,7 @@ class Transport:
                 response = await self._followed(identity, request, url, authorization)
             except RegistryUnreachable as error:
                 self._schemes.pop(endpoint.host, None)
-                if position == len(schemes) or not _speaks_no_tls(error):
+                if position == len(schemes) or not speaks_no_tls(error.__cause__):
                     raise
                 continue
             if len(endpoint.schemes) > 1:
@@ -236,7 +237,7 @@ class Transport:
                 allow_redirects=False,
             )
         except (aiohttp.ClientError, ssl.SSLError, TimeoutError, OSError, ValueError) as error:
-            raise RegistryUnreachable(url.partition("?")[0], _words(error)) from error
+            raise RegistryUnreachable(url.partition("?")[0], words(error)) from error
 
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -300,7 +301,7 @@ async def read_bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
                 raise BadAnswer(response.url.host or "", f"answer is larger than {limit} bytes")
             parts.append(chunk)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise RegistryUnreachable(str(response.url.with_query(None)), _words(error)) from error
+        raise RegistryUnreachable(str(response.url.with_query(None)), words(error)) from error
     return b"".join(parts)
 
 
@@ -364,29 +365,3 @@ def check_target(endpoint: Endpoint, url: str, target: str) -> None:
         raise UnsafeRedirect(endpoint.host, target.partition("?")[0])
     if url.startswith("https:") and parts.scheme == "http" and not endpoint.insecure:
         raise UnsafeRedirect(endpoint.host, target.partition("?")[0])
-
-
-def _speaks_no_tls(error: RegistryUnreachable) -> bool:
-    """Whether https failed in a way that plain http may not. Refused is refused for both."""
-    cause = error.__cause__
-    if isinstance(cause, aiohttp.ClientConnectorError):
-        return isinstance(cause, aiohttp.ClientSSLError)
-    return isinstance(cause, ssl.SSLError | aiohttp.ClientError | ConnectionError)
-
-
-def _words(error: BaseException) -> str:
-    """What went wrong, in the words people search for."""
-    text = str(error)
-    if "WRONG_VERSION_NUMBER" in text or "RECORD_LAYER_FAILURE" in text:
-        return "http: server gave HTTP response to HTTPS client"
-    if "CERTIFICATE_VERIFY_FAILED" in text:
-        return f"x509: certificate signed by unknown authority ({text})"
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return f"dial tcp: lookup {error.host}: no such host"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        where = f"{error.host}:{error.port}"
-        number = error.os_error.errno
-        return f"dial tcp {where}: connect: {os.strerror(number).lower() if number else text}"
-    if isinstance(error, TimeoutError):
-        return "net/http: request canceled (Client.Timeout exceeded while awaiting headers)"
-    return text or type(error).__name__
