@@ -18,7 +18,7 @@ from pier.containers.model import MountPoint
 from pier.errors import Failed, InvalidArgument
 from pier.linux import syscalls
 from pier.linux.copying import copy_tree
-from pier.linux.mount import Overlay, attach, open_overlay
+from pier.linux.mount import Overlay, attach, open_overlay, unmount_all
 from pier.linux.paths import open_in_root
 
 _BELOW = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_MAGICLINKS
@@ -97,17 +97,6 @@ def release(directory: Path) -> None:
         else:
             path.unlink()
     directory.rmdir()
-
-
-def unmount_all(path: Path) -> None:
-    """Whatever is mounted on `path`, one above the other."""
-    while True:
-        try:
-            syscalls.umount2(str(path), syscalls.MNT_DETACH | syscalls.UMOUNT_NOFOLLOW)
-        except OSError as error:
-            if error.errno in syscalls.NOT_MOUNTED:
-                return
-            raise
 
 
 def copy_up(root_fd: int, points: Sequence[MountPoint]) -> None:

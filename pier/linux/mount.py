@@ -76,6 +76,17 @@ def attach_at(mount_fd: int, target_fd: int) -> None:
     syscalls.move_mount(mount_fd, "", target_fd, "", flags)
 
 
+def unmount_all(path: str | os.PathLike[str]) -> None:
+    """Whatever is mounted on `path`, one above the other; nothing is fine."""
+    while True:
+        try:
+            syscalls.umount2(os.fspath(path), syscalls.MNT_DETACH | syscalls.UMOUNT_NOFOLLOW)
+        except OSError as error:
+            if error.errno in syscalls.NOT_MOUNTED:
+                return
+            raise
+
+
 def _mount_by_configuration(overlay: Overlay) -> int:
     with contextlib.ExitStack() as stack:
         context = syscalls.fsopen("overlay")

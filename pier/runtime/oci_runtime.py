@@ -116,12 +116,14 @@ class Runtimes:
         self, info: RuntimeInfo, container_id: str, resources: Mapping[str, Any]
     ) -> None:
         """Change limits of a running container. resources: OCI linux.resources; the rest stays."""
-        path = Path(info.root) / f"{container_id}.resources"
-        await asyncio.to_thread(path.write_text, json.dumps(resources))
+        # A file that ends with us: a crash leaves none behind.
+        fd = os.memfd_create("resources", os.MFD_CLOEXEC)
         try:
-            await self._command(info, "update", "--resources", str(path), container_id)
+            os.write(fd, json.dumps(resources).encode())
+            path = f"/proc/{os.getpid()}/fd/{fd}"
+            await self._command(info, "update", "--resources", path, container_id)
         finally:
-            await asyncio.to_thread(path.unlink)
+            os.close(fd)
 
     async def _command(self, info: RuntimeInfo, *arguments: str) -> None:
         argv = [info.path, *info.arguments, "--root", info.root, *arguments]
