@@ -22,7 +22,8 @@ from pier.oci.reference import parse_reference
 
 T = TypeVar("T")
 _INSECURE = "security.insecure"
-_ENTITLEMENTS = (_INSECURE, "network.host")
+_HOST = "network.host"
+_ENTITLEMENTS = (_INSECURE, _HOST)
 
 
 class InvalidParameter(InvalidArgument):
@@ -46,6 +47,7 @@ def build_request(call: Call) -> BuildRequest:
     for tag in tags:
         parse_reference(tag)
     _refuse_foreign(call)
+    entitlements = _entitlements(call)
     labels = {key: value or "" for key, value in _map(call, "labels").items()}
     return BuildRequest(
         tags=tags,
@@ -68,7 +70,8 @@ def build_request(call: Call) -> BuildRequest:
         auths=registry_auths(call.request.headers),
         secrets=build_secrets(call.request.headers),
         ssh=_agents(call),
-        allow_insecure=_INSECURE in _entitlements(call),
+        allow_insecure=_INSECURE in entitlements,
+        allow_host=_HOST in entitlements,
         outputs=_outputs(call),
     )
 

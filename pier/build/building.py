@@ -29,7 +29,7 @@ from pier.build.progress import BuildEvent, Remark
 from pier.build.request import BuildRequest
 from pier.build.run import Runner
 from pier.build.scope import Scope, StepLocks, total_steps
-from pier.build.sources import ImageFinder, Sources
+from pier.build.sources import TARGET_SCHEME, ImageFinder, Sources
 from pier.build.squash import squash
 from pier.build.stage import StageBuild, StageResult
 from pier.build.state import PROXIES, first_state
@@ -109,12 +109,19 @@ class Build:
         self._opened.callback(context.close)
         dockerfile = parse_dockerfile(context.dockerfile)
         options = check_options(dockerfile, self._request.arguments)
+        contexts = self._request.contexts
+        targets = {
+            name: value.removeprefix(TARGET_SCHEME)
+            for name, value in contexts.items()
+            if value.startswith(TARGET_SCHEME)
+        }
         self._inputs = PlanInputs(
             target=self._request.target,
             build_arguments=self._request.arguments,
             build_platform=host,
             target_platform=platform,
-            contexts=frozenset(self._request.contexts),
+            contexts=frozenset(contexts.keys() - targets.keys()),
+            targets=targets,
         )
         self._program = read_program(dockerfile)
         self.bases = Bases(self.scope, self._images, self._finder, dockerfile.escape)
@@ -126,6 +133,7 @@ class Build:
             layers=self._layers,
             chain_of=self._chain_of,
             get_image=self.bases.image,
+            images=self._images,
             platform=platform,
         )
         self._opened.callback(self.sources.close)
@@ -200,7 +208,7 @@ class Build:
             return replace(below, state=replace(state, run=below.state.run))
         if stage.scratch:
             return self.bases.from_config(_scratch_config(stage), outer)
-        reference = self._base_image(stage)
+        reference = source.image or await self.sources.load_image_of_context(source.context)
         if not reference:
             raise DockerfileError(stage.start.line, f"{source.context} is files, not an image")
         image = await self.bases.image(

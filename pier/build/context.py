@@ -26,7 +26,7 @@ from pier.build.ignore import IgnoreRules, read_ignore_file
 from pier.build.parser import MAX_DOCKERFILE_BYTES
 from pier.build.trees import Tree
 from pier.errors import InvalidArgument
-from pier.linux.paths import open_in_root
+from pier.linux.paths import STRICTLY_BELOW, open_in_root
 from pier.linux.trees import remove_tree
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -181,6 +181,7 @@ def _remove_ignored(root_fd: int, rules: IgnoreRules) -> None:
     """
     if not rules:
         return
+    emptied: list[bytes] = []
     for directory in walk(root_fd):
         for found in directory.files:
             if rules.excludes(os.fsdecode(found.path)):
@@ -189,6 +190,23 @@ def _remove_ignored(root_fd: int, rules: IgnoreRules) -> None:
         for name in gone:
             remove_tree(name, dir_fd=directory.fd)
         directory.below = [name for name in directory.below if name not in gone]
+        below = (join(directory.path, name) for name in directory.below)
+        emptied += [path for path in below if rules.excludes(os.fsdecode(path))]
+    for path in reversed(emptied):
+        _remove_if_empty(root_fd, path)
+
+
+def _remove_if_empty(root_fd: int, path: bytes) -> None:
+    """An excluded directory stays for what is taken back in below it, and for nothing else."""
+    parent, name = posixpath.split(path)
+    fd = open_in_root(root_fd, parent, _DIRECTORY, resolve=STRICTLY_BELOW)
+    try:
+        os.rmdir(name, dir_fd=fd)
+    except OSError as error:
+        if error.errno != errno.ENOTEMPTY:
+            raise
+    finally:
+        os.close(fd)
 
 
 def _goes(rules: IgnoreRules, path: bytes) -> bool:

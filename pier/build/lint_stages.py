@@ -95,8 +95,6 @@ def _begun(stage: Stage, walks: Mapping[int, _Walk], plan: Plan, around: Surroun
 
 def _advance(instruction: Instruction, walk: _Walk) -> None:
     walk.has_directory = walk.has_directory or isinstance(instruction, Workdir)
-    if isinstance(instruction, Arg):
-        walk.declared |= {argument.name for argument in instruction.arguments}
     if walk.state is None or isinstance(instruction, Run | Copy):
         return
     try:
@@ -108,6 +106,8 @@ def _advance(instruction: Instruction, walk: _Walk) -> None:
 def _undefined(instruction: Instruction, walk: _Walk) -> Iterator[Finding]:
     if walk.state is None:
         return
+    if isinstance(instruction, Arg):
+        walk.declared |= {argument.name for argument in instruction.arguments}
     known = list(walk.state.variables)
     for name in sorted(_unset(instruction, walk.state) - walk.declared):
         guess = suggestion(name, known).replace("mean ", "mean $")

@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pier.build.agents import relayed
 from pier.build.cache import file_inputs
 from pier.build.cache_mounts import CacheMounts, NewDirectory
 from pier.build.content import digests
@@ -73,6 +74,7 @@ class Mounter:
     ) -> Mounted:
         """Make everything ready; `stack` gives back what was borrowed."""
         mounted = Mounted()
+        agents = 0
         for number, mount in enumerate(mounts):
             place = scratch / f"mount-{number}"
             match mount.type:
@@ -85,7 +87,8 @@ class Mounter:
                 case "secret":
                     self._secret(mount, place, mounted)
                 case _:
-                    self._ssh(mount, number, mounted)
+                    await self._ssh(mount, f"ssh_agent.{agents}", place, mounted, stack)
+                    agents += 1
         return mounted
 
     async def _bind(self, mount: RunMount, origins: Mapping[str, Source], place: Path) -> Mount:
@@ -133,16 +136,26 @@ class Mounter:
             _write_private(place, value, mount, default_mode=0o400)
             mounted.mounts.append(_bound(mount, place))
 
-    def _ssh(self, mount: RunMount, number: int, mounted: Mounted) -> None:
+    async def _ssh(
+        self,
+        mount: RunMount,
+        name: str,
+        place: Path,
+        mounted: Mounted,
+        stack: AsyncExitStack,
+    ) -> None:
+        """The first of several agents is the one that programs find by their environment."""
         identity = mount.id or "default"
-        path = self._request.ssh.get(identity)
-        if path is None:
+        agent = self._request.ssh.get(identity)
+        if agent is None:
             if mount.required:
                 raise SecretNotFound("ssh agent", identity)
             return
-        target = mount.target or f"/run/buildkit/ssh_agent.{number}"
-        mounted.environment["SSH_AUTH_SOCK"] = target
-        mounted.mounts.append(Mount(target=target, source=path, options=("bind", "rw")))
+        await stack.enter_async_context(relayed(agent, place, mount))
+        target = mount.target or f"/run/buildkit/{name}"
+        mounted.environment.setdefault("SSH_AUTH_SOCK", target)
+        options = ("bind", "rw", "nosuid", "nodev", "private")
+        mounted.mounts.append(Mount(target=target, source=str(place), options=options))
 
 
 def _origin(mount: RunMount, origins: Mapping[str, Source]) -> Source:

@@ -83,6 +83,8 @@ class Plan:
     """ARGs before the first FROM, settled: a stage that declares one takes it from here."""
     names: Mapping[str, int] = field(default_factory=dict)
     """Every stage of the file, by name: the later of two with one name counts."""
+    aliases: Mapping[str, int] = field(default_factory=dict)
+    """Names that stand for a stage because the request says so."""
     count: int = 0
     escape: str = "\\"
 
@@ -92,13 +94,16 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanInputs:
-    """What a request says that shapes the graph. `contexts` are the names of named contexts."""
+    """What a request says that shapes the graph. `contexts` are the names of named contexts;
+    `targets` those that are stages of this Dockerfile.
+    """
 
     target: str = ""
     build_arguments: Mapping[str, str] = field(default_factory=dict)
     build_platform: Platform
     target_platform: Platform
     contexts: frozenset[str] = frozenset()
+    targets: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_program(dockerfile: Dockerfile) -> Program:
@@ -139,12 +144,12 @@ def platform_arguments(inputs: PlanInputs) -> dict[str, str]:
 
 def global_arguments(program: Program, inputs: PlanInputs) -> dict[str, str]:
     """The ARGs before the first FROM: given ones, else their defaults, in order."""
-    values = platform_arguments(inputs)
+    given = inputs.build_arguments
+    values = {name: given.get(name, value) for name, value in platform_arguments(inputs).items()}
     for instruction in program.arguments:
         for argument in instruction.arguments:
-            given = inputs.build_arguments.get(argument.name)
-            if given is not None:
-                values[argument.name] = given
+            if argument.name in given:
+                values[argument.name] = given[argument.name]
             elif argument.default is not None:
                 default = _expanded(argument.default, values, program.escape, instruction.line)
                 values[argument.name] = default
@@ -155,23 +160,30 @@ def make_plan(program: Program, inputs: PlanInputs) -> Plan:
     """Choose the stages that the target needs; raise DockerfileError or NoSuchTarget."""
     arguments = global_arguments(program, inputs)
     names = {text.start.name: i for i, text in enumerate(program.stages) if text.start.name}
-    stages = [
-        _stage(index, program, inputs, arguments, names) for index in range(len(program.stages))
-    ]
-    target = _target(inputs.target, names, len(stages))
+    count = len(program.stages)
+    aliases = {name: _target(stage, names, count) for name, stage in inputs.targets.items()}
+    scene = _Scene(program, inputs, arguments, names, aliases)
+    stages = [_stage(index, scene) for index in range(count)]
+    target = _target(inputs.target, names, count)
     wanted = _reachable(target, stages)
     return Plan(
         stages=tuple(stage for stage in stages if stage.index in wanted),
         target=target,
         arguments=arguments,
         names=names,
-        count=len(stages),
+        aliases=aliases,
+        count=count,
         escape=program.escape,
     )
 
 
 def find_source(
-    text: str, *, names: Mapping[str, int], count: int, contexts: Iterable[str]
+    text: str,
+    *,
+    names: Mapping[str, int],
+    aliases: Mapping[str, int],
+    count: int,
+    contexts: Iterable[str],
 ) -> Source:
     """What a `from=` means: a named context, a stage by name or number, else an image.
 
@@ -179,6 +191,8 @@ def find_source(
     """
     if not text:
         return Source()
+    if text in aliases:
+        return Source(stage=aliases[text])
     if text in contexts:
         return Source(context=text)
     if text.lower() in names:
@@ -203,23 +217,27 @@ def origins(instructions: Sequence[Instruction]) -> list[tuple[str, int]]:
     return found
 
 
-def _stage(
-    index: int,
-    program: Program,
-    inputs: PlanInputs,
-    arguments: Mapping[str, str],
-    names: Mapping[str, int],
-) -> Stage:
-    text = program.stages[index]
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """What every stage is read with."""
+
+    program: Program
+    inputs: PlanInputs
+    arguments: Mapping[str, str]
+    names: Mapping[str, int]
+    aliases: Mapping[str, int]
+
+
+def _stage(index: int, scene: _Scene) -> Stage:
+    text, escape = scene.program.stages[index], scene.program.escape
     start = text.start
-    image = _expanded(start.image, arguments, program.escape, start.line)
+    image = _expanded(start.image, scene.arguments, escape, start.line)
     if not image:
         raise DockerfileError(start.line, f"base name ({start.image}) should not be blank")
-    earlier = _names_before(program, index)
-    base = _base(image, earlier, inputs.contexts)
+    base = _base(image, index, scene)
     needs = {base.stage} if base.stage is not None else set()
     for origin, line in origins(text.instructions):
-        source = _origin(origin, line, names, len(program.stages), inputs.contexts)
+        source = _origin(origin, line, scene)
         if source.stage is not None:
             needs.add(source.stage)
     return Stage(
@@ -228,7 +246,7 @@ def _stage(
         base=base,
         start=start,
         instructions=text.instructions,
-        platform=_platform(start, arguments, program.escape, inputs.target_platform),
+        platform=_platform(start, scene.arguments, escape, scene.inputs.target_platform),
         needs=frozenset(needs),
         scratch=image == SCRATCH and base.image == SCRATCH,
     )
@@ -240,24 +258,31 @@ def _names_before(program: Program, index: int) -> dict[str, int]:
     return {text.start.name: i for i, text in above if text.start.name}
 
 
-def _base(image: str, earlier: Mapping[str, int], contexts: frozenset[str]) -> Source:
-    if image in contexts:
+def _base(image: str, index: int, scene: _Scene) -> Source:
+    if image in scene.aliases:
+        return Source(stage=scene.aliases[image])
+    if image in scene.inputs.contexts:
         return Source(context=image)
+    earlier = _names_before(scene.program, index)
     if image.lower() in earlier:
         return Source(stage=earlier[image.lower()])
     return Source(image=image)
 
 
-def _origin(
-    text: str, line: int, names: Mapping[str, int], count: int, contexts: frozenset[str]
-) -> Source:
+def _origin(text: str, line: int, scene: _Scene) -> Source:
     if "$" in text:
         raise DockerfileError(
             line, "variable expansion is not supported for --from, define a new stage with FROM "
             "using ARG from global scope as a workaround",
         )  # fmt: skip
     try:
-        return find_source(text, names=names, count=count, contexts=contexts)
+        return find_source(
+            text,
+            names=scene.names,
+            aliases=scene.aliases,
+            count=len(scene.program.stages),
+            contexts=scene.inputs.contexts,
+        )
     except InvalidArgument as error:
         raise DockerfileError(line, str(error)) from error
 

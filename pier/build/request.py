@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from pier.build.run import Limits
+from pier.build.run import HOSTNAME, Limits
 from pier.errors import Failed, InvalidArgument
 from pier.oci.digest import Digest
 from pier.registry.credentials import Auth
@@ -34,7 +34,8 @@ class BuildRequest:
     no_cache_stages: stages, by name or number, that are built anew.
     auths: for registries, by the names that the client knows them by.
     network: of RUN: "default", "none", "host", or a network. secrets and ssh: by ID; ssh is the
-    path of an agent's socket. allow_insecure: RUN --security=insecure is allowed.
+    path of an agent's socket. allow_insecure: RUN --security=insecure is allowed; allow_host: RUN
+    --network=host.
     source_date_epoch: seconds; None for the build argument SOURCE_DATE_EPOCH, if there is one.
     """
 
@@ -59,12 +60,18 @@ class BuildRequest:
     secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     ssh: Mapping[str, str] = field(default_factory=dict)
     allow_insecure: bool = False
+    allow_host: bool = False
     source_date_epoch: int | None = None
     outputs: tuple[Output, ...] = ()
 
     @property
     def arguments(self) -> dict[str, str]:
         return {name: value for name, value in self.build_args.items() if value is not None}
+
+    @property
+    def hostname(self) -> str:
+        """What a RUN finds its machine to be called."""
+        return self.arguments.get("BUILDKIT_SANDBOX_HOSTNAME") or HOSTNAME
 
     @property
     def epoch_ns(self) -> int | None:

@@ -108,7 +108,7 @@ class Sandboxes(Protocol):
     """A place on the network for the time of one RUN."""
 
     def __call__(
-        self, run_id: str, network: str, extra_hosts: tuple[str, ...]
+        self, run_id: str, network: str, extra_hosts: tuple[str, ...], hostname: str
     ) -> AbstractAsyncContextManager[NetworkPlace]: ...
 
 
@@ -126,6 +126,7 @@ class Command:
     script: str = ""
     extra_hosts: tuple[str, ...] = ()
     limits: Limits = Limits()
+    hostname: str = HOSTNAME
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +187,7 @@ class Runner:
         async with AsyncExitStack() as stack:
             files = await stack.enter_async_context(self.scratch())
             place = await stack.enter_async_context(
-                self._sandboxes(run_id, command.network, command.extra_hosts)
+                self._sandboxes(run_id, command.network, command.extra_hosts, command.hostname)
             )
             prepared = await asyncio.to_thread(_prepare, command, rootfs, place, files)
             stack.push_async_callback(_clean_up, rootfs, prepared.missing)
@@ -213,6 +214,7 @@ class Runner:
             files=prepared.files,
             insecure=command.insecure,
             limits=command.limits,
+            hostname=command.hostname,
             cgroup=f"{command.limits.cgroup_parent or self._cgroup_parent}/{run_id}",
         )
 

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import posixpath
+import re
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -17,11 +18,13 @@ from pier.build import fetch, git
 from pier.build.context import Context, open_tree, unpack_context
 from pier.build.ignore import IgnoreRules
 from pier.build.layers import Layers
+from pier.build.layouts import load_layout
 from pier.build.plan import Source
 from pier.build.steps import is_git_url, is_http_url
 from pier.build.trees import Tree, inside
 from pier.errors import InvalidArgument
 from pier.images.model import Image
+from pier.images.store import Images
 from pier.images.transfer import Report
 from pier.linux.mount import Overlay, open_overlay
 from pier.linux.paths import resolve_in_root
@@ -31,6 +34,9 @@ from pier.registry.credentials import Auth
 
 IMAGE_SCHEME = "docker-image://"
 INPUT_SCHEME = "input:"
+LAYOUT_SCHEME = "oci-layout:"
+TARGET_SCHEME = "target:"
+_PLACE = re.compile(r"[^:@]*")
 
 
 class ImageFinder(Protocol):
@@ -64,8 +70,8 @@ class FindImage(Protocol):
 class BadContext(InvalidArgument):
     def __init__(self, name: str, value: str) -> None:
         super().__init__(
-            f"unsupported context source for {name}: {value}: use docker-image://, a git or http "
-            "URL, or a directory that the client sends"
+            f"unsupported context source for {name}: {value}: use docker-image://, target:STAGE, a "
+            "git or http URL, or a directory or OCI layout that the client sends"
         )
 
 
@@ -85,8 +91,12 @@ class Sources:
         layers: Layers,
         chain_of: Callable[[int], Awaitable[str]],
         get_image: FindImage,
+        images: Images,
         platform: Platform,
     ) -> None:
+        self._images = images
+        self._layouts: dict[str, Image] = {}
+        self._loading = asyncio.Lock()
         self._context = context
         self._contexts = contexts
         self._parcel = parcel
@@ -103,9 +113,28 @@ class Sources:
         self._open.close()
 
     def image_of_context(self, name: str) -> str:
-        """The image that a named context stands for, "" when it is files."""
+        """The image that a named context stands for; "" for files, and a layout not yet loaded."""
         value = self._contexts[name]
+        if name in self._layouts:
+            return self._layouts[name].id
         return value.removeprefix(IMAGE_SCHEME) if value.startswith(IMAGE_SCHEME) else ""
+
+    async def load_image_of_context(self, name: str) -> str:
+        """The same, with a layout loaded."""
+        value = self._contexts[name]
+        if value.startswith(LAYOUT_SCHEME):
+            async with self._loading:
+                if name not in self._layouts:
+                    self._layouts[name] = await self._load(value.removeprefix(LAYOUT_SCHEME))
+        return self.image_of_context(name)
+
+    async def _load(self, text: str) -> Image:
+        """`PLACE[:tag][@digest]`, the place being one in the parcel."""
+        place = _PLACE.match(text)
+        assert place is not None
+        selector = text[place.end() :]
+        layout = below(self._parcel, inside(place[0]))
+        return await load_layout(self._images, layout, selector, self._platform, self._directory)
 
     async def tree(self, source: Source) -> Tree:
         """The files of a source; owned by this object."""
@@ -130,7 +159,7 @@ class Sources:
     async def _chain(self, source: Source) -> str | None:
         if source.stage is not None:
             return await self._chain_of(source.stage)
-        reference = source.image or self.image_of_context(source.context)
+        reference = source.image or await self.load_image_of_context(source.context)
         if not reference:
             return None
         return (await self._get_image(reference, self._platform, pull=False)).chain_id

@@ -238,19 +238,27 @@ class StageBuild:
     async def _source(self, origin: str) -> Source:
         """What a `--from=` means here; a stage is built before it is returned."""
         plan = self._parts.plan
-        contexts = self._scope.request.contexts
-        source = find_source(origin, names=plan.names, count=plan.count, contexts=contexts)
+        source = find_source(
+            origin,
+            names=plan.names,
+            aliases=plan.aliases,
+            count=plan.count,
+            contexts=self._scope.request.contexts,
+        )
         if source.stage is not None:
             await self._parts.require(source.stage, by=self._stage.index)
         return source
 
     async def _run(self, instruction: Run) -> None:
         step = resolve_run(instruction, self._result.state)
-        if step.security == "insecure" and not self._scope.request.allow_insecure:
+        request = self._scope.request
+        if step.security == "insecure" and not request.allow_insecure:
             raise InvalidArgument("security.insecure is not allowed")
+        if step.network == "host" and not (request.allow_host or request.network == "host"):
+            raise InvalidArgument("network.host is not allowed")
         names = {origin_of(text) for text in instruction.mounts} - {""}
         origins = {name: await self._source(name) for name in names}
-        inputs = run_inputs(step)
+        inputs = run_inputs(step, request.hostname)
         inputs.update(await self._parts.mounter.inputs(step.mounts, origins))
         told = told_run(instruction, step)
 
@@ -288,6 +296,7 @@ class StageBuild:
             script=step.script,
             extra_hosts=request.extra_hosts,
             limits=request.limits,
+            hostname=request.hostname,
         )
 
     def _output(self, data: bytes) -> None:

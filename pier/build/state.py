@@ -40,7 +40,11 @@ PROXIES: Final = frozenset(
     for base in ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
     for name in (base, base.lower())
 )
-_PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?", re.IGNORECASE | re.ASCII)
+_PORT = re.compile(
+    r"(?:(?:[\d.]*:|\[[\da-f:]*\]:)?(?:\d{1,5}(?:-\d{1,5})?)?:)?"  # where it would be published
+    r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?",
+    re.IGNORECASE | re.ASCII,
+)
 _SIGNAL = re.compile(r"(?:SIG)?([A-Z][A-Z0-9]*(?:[+-]\d{1,2})?)", re.IGNORECASE | re.ASCII)
 _SIGNALS: Final = frozenset(
     "ABRT ALRM BUS CHLD CLD CONT FPE HUP ILL INT IO IOT KILL PIPE POLL PROF PWR QUIT SEGV STKFLT "
@@ -192,7 +196,10 @@ def _split_env(env: Iterable[str]) -> Iterable[tuple[str, str]]:
 
 
 def _with_arguments(instruction: Arg, state: StageState) -> StageState:
-    """A given value, else the default, else the one from before the first FROM; else unset."""
+    """A given value, else the default, else the one from before the first FROM; else unset.
+
+    Unlike in any other instruction, a default sees the arguments before it on the line.
+    """
     for argument in instruction.arguments:
         name = state.expanded(argument.name)
         value = state.given.get(name)

@@ -145,8 +145,11 @@ def _run(node: Node, _escape: str) -> Run:
         raise BadInstruction(f'security "{security}" is not valid')
     for mount in flags.texts("mount"):
         _check_mount(mount)
+    command = _command(node.rest)
+    if not any(command.words):
+        raise BadInstruction("RUN requires at least one argument")
     return Run(
-        command=_command(node.rest),
+        command=command,
         heredocs=node.heredocs,
         mounts=flags.texts("mount"),
         network=network,
@@ -317,17 +320,18 @@ def _onbuild(node: Node, escape: str) -> Onbuild:
 
 
 def _healthcheck(node: Node, _escape: str) -> Healthcheck:
-    kind, _, rest = node.rest.partition(" ") if " " in node.rest else (node.rest, "", "")
-    if not kind:
+    if not node.rest:
         raise BadInstruction("HEALTHCHECK requires at least one argument")
+    kind, *more = node.rest.split(maxsplit=1)
+    rest = more[0] if more else ""
     if kind.upper() == "NONE":
-        if rest.strip():
+        if rest:
             raise BadInstruction("HEALTHCHECK NONE takes no arguments")
         _no_flags(node)
         return Healthcheck(test=("NONE",), **_place(node))
     if kind.upper() != "CMD":
         raise BadInstruction(f'Unknown type "{kind.upper()}" in HEALTHCHECK (try CMD)')
-    return _health_command(node, _command(rest.strip()))
+    return _health_command(node, _command(rest))
 
 
 def _health_command(node: Node, command: Command) -> Healthcheck:

@@ -117,6 +117,9 @@ def _from_directory(root: str, dockerfile: str, stdin: BinaryIO, others: Sequenc
 
 def _find_dockerfile(root: str, dockerfile: str) -> str:
     path = os.path.join(root, "Dockerfile") if not dockerfile else os.path.abspath(dockerfile)
+    other = os.path.join(root, "dockerfile")
+    if not dockerfile and not os.path.exists(path) and os.path.exists(other):
+        path = other
     if dockerfile and not os.path.exists(path):
         # Docker also looks for -f below the context.
         path = os.path.join(root, dockerfile)
@@ -137,7 +140,7 @@ def _directory(root: str, dockerfile: str, place: str) -> Iterator[bytes]:
     from pier.cli.tar_stream import TarStream
 
     stream, ignored = TarStream(owner=0), read_ignored(root, dockerfile)
-    keep = (dockerfile, ".dockerignore")
+    keep = (dockerfile, ".dockerignore", f"{dockerfile}.dockerignore")
     yield from stream.tree(
         root,
         place,

@@ -152,7 +152,8 @@ def _find_agent(text: str) -> tuple[str, str]:
     return identity, os.path.realpath(path)
 
 
-REMOTE = ("docker-image://", "http://", "https://", "git://", "git@", "ssh://")
+REMOTE = ("docker-image://", "http://", "https://", "git://", "git@", "ssh://", "target:")
+_LAYOUT = "oci-layout://"
 
 
 class NamedContexts:
@@ -170,16 +171,32 @@ class NamedContexts:
     def _value(self, name: str, value: str) -> str:
         if value.startswith(REMOTE):
             return value
+        if value.startswith(_LAYOUT):
+            path, selector = _split_layout(value.removeprefix(_LAYOUT))
+            return f"oci-layout:{self._sent(name, path)}{selector}"
         if "://" in value:
             scheme = value.partition("://")[0]
             raise Fault(
-                f"build context {name}: {scheme}:// is not supported: use docker-image://, a git "
-                "or http URL, or a directory"
+                f"build context {name}: {scheme}:// is not supported: use docker-image://, "
+                "oci-layout://, target:STAGE, a git or http URL, or a directory"
             )
-        if not os.path.isdir(value):
-            raise Fault(f"failed to get build context {name}: {value} is not a directory")
-        self.directories.append(os.path.realpath(value))
-        return f"input:{place_of(len(self.directories) - 1)}"
+        return f"input:{self._sent(name, value)}"
+
+    def _sent(self, name: str, path: str) -> str:
+        """Where the archive will have the directory."""
+        if not os.path.isdir(path):
+            raise Fault(f"failed to get build context {name}: {path} is not a directory")
+        self.directories.append(os.path.realpath(path))
+        return place_of(len(self.directories) - 1)
+
+
+def _split_layout(text: str) -> tuple[str, str]:
+    """The directory, and `:tag`, `@digest` or both."""
+    path, at, digest = text.partition("@")
+    head, colon, tag = path.rpartition(":")
+    if colon and "/" not in tag:
+        return head, f":{tag}{at}{digest}"
+    return path, f"{at}{digest}"
 
 
 def place_of(number: int) -> str:

@@ -6,7 +6,10 @@ matches decides; a path is also matched by a pattern that matches one of its dir
 
 from __future__ import annotations
 
+import posixpath
 import re
+
+from pier.cli.faults import Fault
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,42 +28,37 @@ class Pattern:
 def parse_ignore_file(text: str) -> list[Pattern]:
     """Return the patterns of a .dockerignore."""
     patterns = []
-    for line in text.removeprefix("\ufeff").splitlines():
+    for line in text.removeprefix("\ufeff").split("\n"):
         line = line.strip() if not line.startswith("#") else ""  # noqa: PLW2901 - its essence
         exception = line.startswith("!")
         cleaned = _clean(line[1:].strip() if exception else line)
         if cleaned:
             patterns.append(Pattern(cleaned, exception=exception))
+        elif exception:
+            raise Fault('illegal exclusion pattern: "!"')
     return patterns
 
 
 def _clean(pattern: str) -> str:
-    """Return `pattern` without leading slashes, `.` and `x/..`, as Go's path.Clean does."""
-    if not pattern:
-        return ""
-    parts: list[str] = []
-    for part in pattern.split("/"):
-        if part in ("", "."):
-            continue
-        if part == ".." and parts and parts[-1] != "..":
-            parts.pop()
-        elif part != "..":
-            parts.append(part)
-    return "/".join(parts) or "."
+    """Return `pattern` as Go's path.Clean has it, without a leading slash."""
+    return posixpath.normpath(pattern).lstrip("/") or "." if pattern else ""
 
 
 def _to_regex(pattern: str) -> str:
-    """`**/` is any number of directories, `*` and `?` stay within a name."""
+    """`*` and `?` stay within a name, `**` is any number of directories.
+
+    A pattern that begins with `**` and has no other wildcard means every name that ends so, at
+    whatever character: Docker's own quirk.
+    """
+    if pattern.startswith("**") and not any(mark in pattern[2:] for mark in "*?[]\\"):
+        plain = re.escape(pattern[2:].removeprefix("/"))
+        return f"(?:.*/)?{plain}" if pattern.startswith("**/") else f".*{plain}"
     regex, position = "", 0
     while position < len(pattern):
         character = pattern[position]
-        if pattern.startswith("**/", position):
-            regex += "(?:.*/)?"
-            position += 3
-            continue
         if pattern.startswith("**", position):
-            regex += ".*"
-            position += 2
+            position += 2 + pattern.startswith("/", position + 2)
+            regex += "(?:.*/)?" if position < len(pattern) else ".*"
             continue
         if character == "[":
             end = pattern.find("]", position + 2)

@@ -84,14 +84,14 @@ class BuildHost:
 
     @asynccontextmanager
     async def sandbox(
-        self, run_id: str, network: str, extra_hosts: tuple[str, ...]
+        self, run_id: str, network: str, extra_hosts: tuple[str, ...], hostname: str
     ) -> AsyncIterator[NetworkPlace]:
         """A place on `network` ("default": the bridge) until the end of the block."""
         name = "bridge" if network == "default" else network
         request = SandboxRequest(
             container_id=run_id,
             name=f"build-{run_id[:12]}",
-            hostname="buildkitsandbox",
+            hostname=hostname,
             endpoints={name: EndpointRequest()},
             extra_hosts=extra_hosts,
         )

@@ -396,7 +396,11 @@ def test_named_contexts(daemon: Daemon, context: Directory) -> None:
     named = ("--build-context", f"other={other}")
     daemon.pier("build", *named, "-f", "-", str(context), stdin=stdin)
     assert "on stdin" in daemon.pier("build", *named, "-", stdin=stdin, status=1)
-    for value, words in (("/does/not/exist", "not a directory"), ("oci-layout://x", "oci-layout")):
+    for value, words in (
+        ("/does/not/exist", "not a directory"),
+        ("oci-layout://x", "not a directory"),
+        ("store://x", "store:// is not supported"),
+    ):
         refused = daemon.pier("build", "--build-context", f"o={value}", str(context), status=1)
         assert words in refused
 

@@ -41,7 +41,7 @@ FACTS = read_host_facts()
 
 @asynccontextmanager
 async def no_network(
-    run_id: str, network: str, extra_hosts: tuple[str, ...]
+    run_id: str, network: str, extra_hosts: tuple[str, ...], hostname: str
 ) -> AsyncIterator[NetworkPlace]:
     yield NetworkPlace(hosts=b"127.0.0.1 localhost\n", resolv_conf=b"nameserver 127.0.0.1\n")
 

@@ -119,6 +119,7 @@ def test_every_rule_that_can_find_something_has_its_case() -> None:
         'FROM base\nSHELL ["/bin/bash", "-c"]\nCMD x\nENTRYPOINT y\n',
         "FROM base\nWORKDIR /a\nWORKDIR b\n",
         "FROM base AS one\nWORKDIR /a\nFROM one\nWORKDIR b\n",
+        "FROM base\nARG a=1 b=$a\n",
         "FROM base\nARG a\nCOPY $a $HOME_OF ${none:-x} ${none+x} /\n",
         "FROM elsewhere\nCOPY $unknown /\n",
         "FROM base\nRUN echo $HOME\nCMD []\n",
