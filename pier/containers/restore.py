@@ -4,6 +4,7 @@
 out. Containers are restored one after another, and one that cannot be does not keep the others.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from pier.containers.model import Container
@@ -13,14 +14,21 @@ from pier.containers.removal import Remover
 from pier.containers.state import Action, State, reconcile
 from pier.containers.supervisor import Supervisor
 from pier.errors import PierError
+from pier.linux import cgroup
 from pier.runtime.monitors import Monitor, adopt, read_exit
 
 
 class Restorer:
     def __init__(
-        self, parts: Parts, supervisor: Supervisor, remover: Remover, placement: Placement
+        self,
+        parts: Parts,
+        supervisor: Supervisor,
+        remover: Remover,
+        placement: Placement,
+        group_of: Callable[[Container], str],
     ) -> None:
         self._parts = parts
+        self._group_of = group_of
         self._placement = placement
         self._supervisor = supervisor
         self._remover = remover
@@ -66,9 +74,23 @@ class Restorer:
                 await self._remover.finish(container, volumes=volumes)
 
     async def _adopt(self, container: Container, monitor: Monitor) -> None:
+        container = self._agreeing(container)
         await self._parts.networks.adopt(container.id, container.status.pid)
         await self._placement.hold_volumes(container)
         self._supervisor.supervise(container, monitor)
+
+    def _agreeing(self, container: Container) -> Container:
+        """Pause and unpause change the control group first: what was never told is undone.
+
+        A process that is frozen though its record says that it runs could not even be killed.
+        """
+        group = self._group_of(container)
+        if container.state is State.RUNNING:
+            cgroup.thaw(group)
+        elif not cgroup.frozen(group):
+            container = replace(container, state=State.RUNNING)
+            self._parts.store.update(container)
+        return container
 
 
 def wants_start(container: Container) -> bool:

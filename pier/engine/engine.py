@@ -229,7 +229,7 @@ def _containers(parts: Parts, facts: HostFacts) -> tuple[Containers, Execs, Rest
         logs=Logs(parts),
         inputs=inputs,
     )
-    return containers, execs, Restorer(parts, supervisor, remover, placement)
+    return containers, execs, Restorer(parts, supervisor, remover, placement, inputs.cgroups_path)
 
 
 async def _builder(parts: Parts, settings: Settings, host: BuildHost) -> Builder:
