@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     Row = Any  # JSON of the daemon, or what a command makes of it
     Fields = Mapping[str, "Field"]
+    Label = tuple[str, str]
 
 LEAST_WIDTH = 10
 PADDING = 3
@@ -75,13 +76,30 @@ class Headers:
         return name.rpartition(".")[2].replace("-", " ").replace("_", " ")
 
 
-def show(rows: Iterable[Row], fields: Fields, default: Sequence[str], form: str = "") -> None:
+def show(
+    rows: Iterable[Row],
+    fields: Fields,
+    default: Sequence[str],
+    form: str = "",
+    *,
+    raw: Sequence[Label] = (),
+) -> None:
     """Write `rows` to stdout in the format `form`."""
-    sys.stdout.write(listing(rows, fields, default, form))
+    sys.stdout.write(listing(rows, fields, default, form, raw=raw))
 
 
-def listing(rows: Iterable[Row], fields: Fields, default: Sequence[str], form: str = "") -> str:
-    """Return `rows` in the format `form`: '' is a table of the `default` fields."""
+def listing(
+    rows: Iterable[Row],
+    fields: Fields,
+    default: Sequence[str],
+    form: str = "",
+    *,
+    raw: Sequence[Label] = (),
+) -> str:
+    """Return `rows` in the format `form`: '' is a table of the `default` fields.
+
+    raw: the lines of the format `raw`, each a label and a field; () where there is none.
+    """
     if form in ("", "table"):
         lines = ["\t".join(fields[name].header for name in default)]
         chosen = [fields[name].value for name in default]
@@ -92,6 +110,8 @@ def listing(rows: Iterable[Row], fields: Fields, default: Sequence[str], form: s
 
         return "".join(json_line(View(fields, row).to_json()) + "\n" for row in rows)
     table = form.startswith("table ")
+    if form == "raw" and raw:
+        form = "".join(f"{label}: {{{{.{name}}}}}\\n" for label, name in raw)
     template = form.removeprefix("table ").replace("\\t", "\t").replace("\\n", "\n")
     text = [_fill(template, fields, row) for row in rows]
     if not table:

@@ -29,6 +29,9 @@ def sorted_maps(value: object) -> object:
 
     The API writes a struct's fields with a capital letter; a map's keys are names of the user.
     """
+    from pier.cli.typed import plain
+
+    value = plain(value)
     if isinstance(value, list):
         return [sorted_maps(item) for item in value]
     if not isinstance(value, dict):
@@ -50,11 +53,22 @@ def _join(items: list[object] | None, separator: str) -> str:
     return separator.join(str(item) for item in items or [])
 
 
+def _split(text: str, separator: str) -> list[str]:
+    return text.split(separator) if separator else list(text)
+
+
+def _title(text: str) -> str:
+    """Every word with a capital first letter, and the rest as it is: strings.Title."""
+    import re
+
+    return re.sub(r"(?<![A-Za-z0-9_])[a-z]", lambda found: found[0].upper(), text)
+
+
 FUNCTIONS: Mapping[str, Callable[..., object]] = {
     "json": _to_json,
-    "split": str.split,
+    "split": _split,
     "join": _join,
-    "title": str.title,
+    "title": _title,
     "lower": str.lower,
     "upper": str.upper,
     "pad": _pad,
@@ -77,7 +91,18 @@ def render(template: str, data: object) -> str:
 def render_object(template: str, data: object) -> str:
     """Fill in a template for one inspected object; raise Fault, 64 if it is no template."""
     text = render_paths(template, data)
-    return text if text is not None else _render(template, data, FUNCTIONS, INSPECT_FAILED)
+    if text is not None:
+        return text
+    from pier.cli.typed import typed
+
+    return _render(template, typed(data), FUNCTIONS, INSPECT_FAILED)
+
+
+def render_message(template: str, data: object) -> str:
+    """Fill in a template for one of the API's messages, whose attributes are a map."""
+    from pier.cli.typed import typed
+
+    return _render(template, typed(data), FUNCTIONS, FORMAT_FAILED)
 
 
 def render_paths(template: str, data: object) -> str | None:

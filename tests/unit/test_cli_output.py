@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pier.cli.commands.networks import natural
 from pier.cli.gotime import format_duration, format_rfc3339, parse_duration, parse_moment
 from pier.cli.jsonlite import escape_html, format_json, parse_json, scan_all
 from pier.cli.output import Field, align, ellipsis, listing, simple_pieces
@@ -155,3 +156,16 @@ def test_json_values_may_follow_each_other() -> None:
     with pytest.raises(ValueError, match="invalid JSON"):
         list(scan_all('{"a":1} }'))
     assert escape_html('"<&>"') == '"\\u003c\\u0026\\u003e"'
+
+
+def test_names_are_sorted_as_people_count() -> None:
+    names = ["vv", "v10", "bridge", "v2", "v-1", "v", "host"]
+    assert sorted(names, key=natural) == ["bridge", "host", "v", "v-1", "v2", "v10", "vv"]
+
+
+def test_the_raw_format() -> None:
+    fields = {"ID": Field("ID", str), "Name": Field("NAME", lambda row: f"n{row}")}
+    raw = (("id", "ID"), ("name", "Name"))
+    assert (
+        listing([1, 2], fields, ("ID",), "raw", raw=raw) == "id: 1\nname: n1\n\nid: 2\nname: n2\n\n"
+    )

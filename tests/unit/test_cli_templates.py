@@ -3,17 +3,23 @@
 import pytest
 
 from pier.cli.faults import Fault
-from pier.cli.templates import render, render_object, render_paths
+from pier.cli.templates import render, render_message, render_object, render_paths
 
 DATA = {
     "Name": "/web",
     "State": {"Running": True, "Pid": 12345678},
-    "Config": {"Env": ["A=1", "B=<2>"], "Labels": {"b": "1", "a": "2"}, "Cmd": None},
+    "Id": "0123",
+    "Config": {"Env": ["A=1", "B=<2>"], "Labels": {"b": "1", "a": "2"}, "Cmd": None,
+               "Volumes": None, "ExposedPorts": {"80/tcp": {}}},
+    "HostConfig": {"PidsLimit": None, "RestartPolicy": {"Name": "always", "MaximumRetryCount": 0},
+                   "LogConfig": {"Type": "json-file", "Config": {"a": "b"}}},
+    "Mounts": [{"Type": "bind", "Source": "/s", "Destination": "/d", "Mode": "", "RW": True,
+                "Propagation": "rprivate"}],
     "NetworkSettings": {
         "Ports": {"80/tcp": [{"HostPort": "8080"}], "443/tcp": None},
         "Networks": {"n2": {"IPAddress": "10.0.0.2"}, "n1": {"IPAddress": "10.0.0.1"}},
     },
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -41,7 +47,23 @@ DATA = {
         ('{{upper "a"}}{{lower "B"}}{{title "cd"}}', "AbCd"),
         ('{{truncate "abcdef" 3}}{{pad "x" 1 2}}', "abc x  "),
         ('{{range split "a,b" ","}}{{.}};{{end}}', "a;b;"),
-        ("{{.Config.Cmd}}", "<no value>"),
+        ("{{.Config.Cmd}} {{json .Config.Cmd}}{{with .Config.Cmd}}x{{end}}", "[] null"),
+        ('{{.Name}}{{"\\n"}}', "/web\n"),
+        ('{{title "ab c-d EF g1h it_s"}}', "Ab C-D EF G1h It_s"),
+        ('{{range split "ab" ""}}{{.}};{{end}}', "a;b;"),
+        ("{{.Config.Labels.nope}}", "<no value>"),
+        ('{{index .Config.Labels "nope"}}|', "|"),
+        ("{{.HostConfig.Init}} {{.HostConfig.PidsLimit}} {{json .HostConfig.Init}}",
+         "<nil> <nil> null"),
+        ("{{.ID}} {{.SizeRw}}", "0123 <nil>"),
+        ("{{.Mounts}}", "[{bind  /s /d   true rprivate}]"),
+        ("{{json .Mounts}}", '[{"Type":"bind","Source":"/s","Destination":"/d","Mode":"",'
+         '"RW":true,"Propagation":"rprivate"}]'),
+        ("{{range .Mounts}}{{.Source}}:{{.RW}}{{end}}", "/s:true"),
+        ("{{.NetworkSettings.Ports}}", "map[443/tcp:[] 80/tcp:[{ 8080}]]"),
+        ("{{.HostConfig.RestartPolicy}} {{.HostConfig.LogConfig}}",
+         "{always 0} {json-file map[a:b]}"),
+        ("{{.Config.Volumes}} {{.Config.ExposedPorts}}", "map[] map[80/tcp:{}]"),
     ],
 )  # fmt: skip
 def test_templates_have_gos_meaning(template: str, text: str) -> None:
@@ -84,3 +106,9 @@ def test_lists_fail_with_their_own_words() -> None:
     with pytest.raises(Fault) as caught:
         render("{{.X", {})
     assert caught.value.text == "failed to parse template: template: :1: unclosed action"
+
+
+def test_an_event_lacks_an_attribute_without_failing() -> None:
+    event = {"Type": "volume", "Actor": {"Attributes": {"driver": "local"}}}
+    template = "{{.Type}} {{.Actor.Attributes.driver}} {{.Actor.Attributes.name}}"
+    assert render_message(template, event) == "volume local <no value>"

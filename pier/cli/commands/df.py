@@ -8,15 +8,16 @@ import time
 from pier.cli.command import Command, Flag
 from pier.cli.commands.images import image_rows
 from pier.cli.commands.volume import FIELDS as VOLUME_FIELDS
-from pier.cli.output import Field, listing, show
+from pier.cli.output import Field, View, listing, show
 from pier.cli.units import format_size, format_span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from pier.cli.command import Options
-    from pier.cli.output import Row
+    from pier.cli.output import Fields, Row
     from pier.cli.session import Session
 
     Usage = dict[str, Any]  # the API's disk usage
@@ -98,13 +99,16 @@ def _cache(usage: Usage) -> Total:
 def disk_usage(session: Session, options: Options, _arguments: list[str]) -> None:
     usage = session.client.get("/system/df") or {}
     if options.on("verbose"):
-        _show_verbose(usage)
+        _show_verbose(usage, options.text("format"))
         return
     show(totals(usage), FIELDS, DEFAULT, options.text("format"))
 
 
-def _show_verbose(usage: Usage) -> None:
+def _show_verbose(usage: Usage, form: str) -> None:
     now_s = time.time()
+    if form not in ("", "table"):
+        _show_as(usage, now_s, form)
+        return
     cache = _cache(usage)
     parts = [
         "Images space usage:\n",
@@ -117,6 +121,30 @@ def _show_verbose(usage: Usage) -> None:
         _cache_table(usage, now_s),
     ]
     sys.stdout.write("\n".join(parts))
+
+
+def _show_as(usage: Usage, now_s: float, form: str) -> None:
+    """Everything as one object, of lists of what the tables show, for templates and JSON."""
+    from pier.cli.commands.images import image_fields
+    from pier.cli.commands.ps import container_fields
+    from pier.cli.jsonlite import json_line
+
+    kinds: dict[str, tuple[Sequence[Row], Fields]] = {
+        "Images": (_one_name(usage), image_fields(now_s, trunc=False)),
+        "Containers": (usage.get("Containers") or [], container_fields(now_s, trunc=False)),
+        "Volumes": (usage.get("Volumes") or [], VOLUME_FIELDS),
+        "BuildCache": (_cache_rows(usage), _cache_fields(now_s, trunc=False)),
+    }
+    shown = {
+        kind: [View(fields, row).to_json() for row in rows]
+        for kind, (rows, fields) in kinds.items()
+    }
+    if form == "json":
+        sys.stdout.write(json_line(shown) + "\n")
+        return
+    from pier.cli.templates import render
+
+    sys.stdout.write(render(form, shown) + "\n")
 
 
 def _image_table(usage: Usage, now_s: float) -> str:
@@ -148,24 +176,36 @@ def _container_table(usage: Usage, now_s: float) -> str:
 
 
 def _cache_table(usage: Usage, now_s: float) -> str:
+    fields = _cache_fields(now_s, trunc=True)
+    names = ("ID", "CacheType", "Size", "CreatedSince", "LastUsedSince", "UsageCount", "Shared")
+    return listing(_cache_rows(usage), fields, names)
+
+
+def _cache_fields(now_s: float, *, trunc: bool) -> dict[str, Field]:
     from pier.cli.gotime import parse_stamp
 
     def ago(text: str | None) -> str:
         return f"{format_span(now_s - parse_stamp(text))} ago" if text else ""
 
-    fields = {
-        "ID": Field(
-            "CACHE ID", lambda row: row.get("ID", "")[:12] + ("*" if row.get("InUse") else "")
-        ),
+    def identity(row: Row) -> str:
+        text = str(row.get("ID", ""))
+        return text[:12] + ("*" if row.get("InUse") else "") if trunc else text
+
+    return {
+        "ID": Field("CACHE ID", identity),
         "CacheType": Field("CACHE TYPE", lambda row: row.get("Type", "")),
+        "Description": Field("DESCRIPTION", lambda row: row.get("Description", "")),
+        "InUse": Field("IN USE", lambda row: str(bool(row.get("InUse"))).lower()),
         "Size": Field("SIZE", lambda row: format_size(row.get("Size", 0), 3)),
         "CreatedSince": Field("CREATED", lambda row: ago(row.get("CreatedAt"))),
         "LastUsedSince": Field("LAST USED", lambda row: ago(row.get("LastUsedAt"))),
         "UsageCount": Field("USAGE", lambda row: str(row.get("UsageCount", 0))),
         "Shared": Field("SHARED", lambda row: str(bool(row.get("Shared"))).lower()),
     }
-    rows = sorted(usage.get("BuildCache") or [], key=_least_recent)
-    return listing(rows, fields, tuple(fields))
+
+
+def _cache_rows(usage: Usage) -> list[Row]:
+    return sorted(usage.get("BuildCache") or [], key=_least_recent)
 
 
 def _least_recent(row: Row) -> tuple[bool, str]:

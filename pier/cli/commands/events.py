@@ -47,10 +47,9 @@ def _line(form: str) -> Callable[[Event], str]:
         return format_event
     if form == "json":
         return lambda event: format_json(_sorted(event))
-    from pier.cli.templates import render
+    from pier.cli.templates import render_message
 
-    template = form.replace("\\t", "\t").replace("\\n", "\n")
-    return lambda event: render(template, _with_shortcuts(event))
+    return lambda event: render_message(form, _with_shortcuts(event))
 
 
 def _sorted(event: Event) -> Event:

@@ -44,9 +44,8 @@ def show_objects(names: list[str], form: str, find: Find) -> int:
     else:
         from pier.cli.templates import render_object
 
-        template = form.replace("\\t", "\t").replace("\\n", "\n")
         for item in found:
-            sys.stdout.write(render_object(template, item) + "\n")
+            sys.stdout.write(render_object(form, item) + "\n")
     for problem in problems:
         err(problem)
     return int(bool(problems))

@@ -40,6 +40,9 @@ def _fields(*, trunc: bool) -> dict[str, Field]:
     }
 
 
+_RAW = (("network_id", "ID"), ("name", "Name"), ("driver", "Driver"), ("scope", "Scope"))
+
+
 def list_networks(session: Session, options: Options, _arguments: list[str]) -> None:
     form = options.text("format")
     if not form and not options.on("quiet"):
@@ -51,19 +54,22 @@ def list_networks(session: Session, options: Options, _arguments: list[str]) -> 
     if options.on("quiet") and form in ("", "table"):
         quiet(rows, fields["ID"])
         return
-    show(rows, fields, DEFAULT, form)
+    show(rows, fields, DEFAULT, form, raw=_RAW)
 
 
-def natural(text: str) -> tuple[tuple[bool, int, str], ...]:
-    """Return a key that sorts `net2` before `net10`."""
-    pieces: list[tuple[bool, int, str]] = []
+def natural(text: str) -> list[tuple[int, int]]:
+    """Return a key that sorts `net2` before `net10`: runs of digits count as numbers."""
+    key: list[tuple[int, int]] = []
     run = ""
-    for character in text + "\0":
-        if run and run[-1].isdecimal() != character.isdecimal():
-            pieces.append((False, int(run), "") if run.isdecimal() else (True, 0, run))
+    for character in text:
+        if character in "0123456789":
+            run += character
+            continue
+        if run:
+            key.append((ord("0"), int(run)))
             run = ""
-        run += character
-    return tuple(pieces)
+        key.append((ord(character), 0))
+    return [*key, (ord("0"), int(run))] if run else key
 
 
 COMMANDS = {

@@ -23,6 +23,13 @@ MOUNT_WIDTH = 15
 DEFAULT = ("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names")
 
 
+_RAW: tuple[tuple[str, str], ...] = (
+    ("container_id", "ID"), ("image", "Image"), ("command", "Command"),
+    ("created_at", "CreatedAt"), ("state", "State"), ("status", "Status"), ("names", "Names"),
+    ("labels", "Labels"), ("ports", "Ports"),
+)  # fmt: skip
+
+
 def container_fields(now_s: float, *, trunc: bool) -> dict[str, Field]:
     """Return the columns; `trunc` shortens what would make the lines long."""
 
@@ -119,9 +126,14 @@ def _query(options: Options, form: str) -> dict[str, Any]:
     return {
         "all": options.on("all"),
         "limit": (1 if latest else last) if latest or last > 0 else None,
-        "size": options.on("size") or ".Size" in form,
+        "size": options.on("size") or _shows_size(form),
         "filters": encode_filters(options.texts("filter")),
     }
+
+
+def _shows_size(form: str) -> bool:
+    """A template that names the size, or shows all there is; sizes take long to count."""
+    return ".Size" in form or "json .}" in form.replace("json . }", "json .}")
 
 
 def list_containers(session: Session, options: Options, _arguments: list[str]) -> None:
@@ -133,7 +145,11 @@ def list_containers(session: Session, options: Options, _arguments: list[str]) -
     if options.on("quiet") and form in ("", "table"):
         quiet(rows, fields["ID"])
         return
-    show(rows, fields, (*DEFAULT, "Size") if options.on("size") else DEFAULT, form)
+    default = (*DEFAULT, "Size") if options.on("size") else DEFAULT
+    raw = (*_RAW, ("size", "Size")) if options.on("size") else _RAW
+    if form == "raw" and options.on("quiet"):
+        raw = _RAW[:1]
+    show(rows, fields, default, form, raw=raw)
 
 
 COMMANDS = {

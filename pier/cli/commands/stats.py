@@ -121,8 +121,9 @@ def stats(session: Session, options: Options, names: list[str]) -> int:
     fields = _fields(trunc=not options.on("no-trunc"))
     if options.on("no-stream"):
         rows, problems = watched.once()
-        sys.stdout.write(listing(rows, fields, DEFAULT, form))
-        sys.stdout.flush()
+        if rows or not problems:
+            sys.stdout.write(listing(rows, fields, DEFAULT, form))
+            sys.stdout.flush()
         if problems:
             raise Fault("\n".join(problems))
         return 0

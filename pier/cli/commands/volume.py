@@ -84,7 +84,7 @@ def list_volumes(session: Session, options: Options, _arguments: list[str]) -> N
     if options.on("quiet") and form in ("", "table"):
         quiet(rows, FIELDS["Name"])
         return
-    show(rows, FIELDS, DEFAULT, form)
+    show(rows, FIELDS, DEFAULT, form, raw=(("name", "Name"), ("driver", "Driver")))
 
 
 COMMANDS = {
