@@ -31,7 +31,7 @@ def attachments(spec: ContainerSpec) -> dict[str, EndpointSpec]:
     if joined_container(mode):
         return {}
     if mode in ("none", "host"):
-        return {mode: EndpointSpec()}
+        return {mode: spec.endpoints.get(mode, EndpointSpec())}
     return (
         dict(spec.endpoints)
         if mode in spec.endpoints

@@ -161,7 +161,8 @@ class Supervisor:
             exit_code=ended.code,
             error=ended.error,
             oom_killed=ended.oom_killed,
-            finished_ns=ended.finished_ns,
+            # The monitor saw the end before the daemon heard of the beginning.
+            finished_ns=max(ended.finished_ns, container.status.started_ns),
             restart_delay_s=delay_s or 0.0,
             health=replace(health, status="unhealthy") if health else None,
         )

@@ -148,6 +148,8 @@ def check_request(network: Network, request: EndpointRequest) -> None:
         raise InvalidEndpoint(
             f"invalid MAC address: address {request.mac_address}: invalid MAC address"
         )
+    if request.aliases and network.predefined:
+        raise InvalidArgument("network-scoped aliases are only supported for user-defined networks")
     if request.link_local_ips:
         raise NotSupported("link-local addresses of endpoints are not supported by Pier")
     endpoint_sysctls(request, "IFNAME")
