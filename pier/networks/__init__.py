@@ -15,6 +15,7 @@ proxy       TCP from [::] of the host to a container without IPv6
 table       the firewall, kept as the rows say
 flows       UDP flows that lead to a container that is gone
 neighbours  another's FORWARD policy of drop, and our exception from it
+directory   names and addresses on a network (pure)
 names       what the embedded DNS answers (pure)
 dns         the embedded DNS server of a sandbox, 127.0.0.11
 claims      addresses and names of an endpoint, as a row

@@ -6,18 +6,19 @@ Callers hold the container's lock, so for one container these never overlap.
 """
 
 import asyncio
+import importlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
 from pier.errors import Conflict, Failed, Forbidden
 from pier.networks import bridge, ipam, proxy, sandbox, sysctls
 from pier.networks.bridge import BridgeMissing
 from pier.networks.claims import Claims, check_connect, dns_names
 from pier.networks.devices import Devices
-from pier.networks.dns import NameServer, View
+from pier.networks.directory import View
 from pier.networks.flows import Flows
 from pier.networks.model import (
     Endpoint,
@@ -35,6 +36,9 @@ from pier.networks.ports import CannotPublish, Held, HostPorts
 from pier.networks.sandbox import Namespace
 from pier.networks.store import Directories, Records
 from pier.networks.table import Table
+
+if TYPE_CHECKING:
+    from pier.networks.dns import NameServer
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -72,7 +76,7 @@ class _Running:
     namespace: Namespace | None = None
     held: Held = field(default_factory=Held)
     proxies: list[asyncio.Server] = field(default_factory=list)
-    names: NameServer | None = None
+    names: "NameServer | None" = None
 
 
 class Attachments:
@@ -325,6 +329,10 @@ class Attachments:
         if running.namespace is None or not named:
             return
         if running.names is None:
+            # With the first container that has names: dnspython takes 2 MB, and 50 ms.
+            await asyncio.to_thread(importlib.import_module, "pier.networks.dns")
+            from pier.networks.dns import NameServer
+
             container_id = named[0].container_id
             running.names = await NameServer.start(
                 running.namespace.fd, lambda: self._view(container_id), self._tasks

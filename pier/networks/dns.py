@@ -11,8 +11,7 @@ import logging
 import os
 import random
 import socket
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine
 from ipaddress import IPv4Address
 
 import dns.rcode
@@ -20,7 +19,7 @@ from typing_extensions import override
 
 from pier.linux import netns, nfnetlink
 from pier.networks import files, names
-from pier.networks.names import Directory
+from pier.networks.directory import View
 
 _log = logging.getLogger(__name__)
 
@@ -35,19 +34,6 @@ _CONVERSATIONS = 32
 """Connections of one container at a time: the descriptors are the daemon's."""
 _HEADER = 12
 _TRY_NEXT = (dns.rcode.SERVFAIL, dns.rcode.REFUSED)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class View:
-    """What one container's DNS is to know, at the time of a question."""
-
-    directories: Sequence[Directory]
-    links: dict[str, str]
-    servers: tuple[str, ...] = ()
-    """Given by the user; () means the host's."""
-    options: tuple[str, ...] = ()
-    goes_out: bool = True
-    """False on internal networks only: nothing is asked outside."""
 
 
 class NameServer:

@@ -1,12 +1,11 @@
-"""What the embedded DNS knows: the containers on one's networks, by name and by address. Pure.
+"""What the embedded DNS answers: names of containers on one's networks. Pure.
 
-A name is a container's, an alias, a short ID or a hostname, or one of these with the network's
-name behind a dot. Everything else is for the resolvers outside.
+Everything else is for the resolvers outside. Loaded with the first server only: dnspython takes
+the daemon 2 MB.
 """
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 
 import dns.exception
@@ -18,32 +17,10 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
 
-from pier.networks.model import Endpoint
+from pier.networks.directory import Directory
 
 TTL_S = 600
 UDP_BYTES = 512
-
-
-@dataclass(slots=True)
-class Directory:
-    """The names on one network: lower case, without the last dot."""
-
-    addresses: dict[str, list[str]] = field(default_factory=dict)
-    names: dict[str, str] = field(default_factory=dict)
-    """By address: the first name, with the network's behind it."""
-
-
-def directory(network: str, endpoints: Iterable[Endpoint]) -> Directory:
-    """Of everybody on the network called `network`."""
-    made = Directory()
-    for endpoint in endpoints:
-        addresses = [address for address in (endpoint.ipv4, endpoint.ipv6) if address]
-        for name in endpoint.dns_names:
-            for form in (name.lower(), f"{name}.{network}".lower()):
-                made.addresses.setdefault(form, []).extend(addresses)
-        for address in addresses if endpoint.dns_names else ():
-            made.names[address] = f"{endpoint.dns_names[0]}.{network}"
-    return made
 
 
 def parse_query(wire: bytes) -> dns.message.Message | None:

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import msgspec
 
+from pier.networks.directory import Directory, directory
 from pier.networks.firewall import Forward
 from pier.networks.model import (
     Endpoint,
@@ -23,7 +24,6 @@ from pier.networks.model import (
     PublishedPort,
     Resolving,
 )
-from pier.networks.names import Directory, directory
 
 
 class Database(Protocol):

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pier.networks import names
+from pier.networks.directory import directory
 from pier.networks.model import Endpoint, Network, NetworkSpec
 
 NETWORK = Network(id="1" * 64, spec=NetworkSpec(name="Net"))
@@ -27,7 +28,7 @@ def endpoint(ipv4: str, *dns_names: str, ipv6: str = "") -> Endpoint:
     )
 
 
-KNOWN = names.directory(
+KNOWN = directory(
     "Net",
     [
         endpoint("10.0.0.2", "web", "www"),
@@ -97,7 +98,7 @@ def test_a_bare_name_stays_here_where_the_user_has_set_ndots(
 
 
 def test_a_long_answer_is_cut_to_what_the_client_takes() -> None:
-    many = names.directory("n", [endpoint(f"10.0.1.{n}", "many") for n in range(100)])
+    many = directory("n", [endpoint(f"10.0.1.{n}", "many") for n in range(100)])
     for size, cut in ((None, True), (4096, False)):
         query = dns.message.make_query("many", "A", use_edns=0 if size else -1, payload=size)
         response = names.answer(query, [many], {}, shuffle=random.Random(1))
