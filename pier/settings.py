@@ -162,7 +162,6 @@ class Settings(msgspec.Struct, frozen=True, rename="kebab", forbid_unknown_field
         """Keys that were given and change nothing here: the daemon says so when it starts."""
         given = {
             "live-restore": not self.live_restore,
-            "shutdown-timeout": self.shutdown_timeout != Settings().shutdown_timeout,
             "features": bool(self.features),
             "builder.gc.enabled": not self.builder.gc.enabled,
             "builder.entitlements": bool(self.builder.entitlements),

@@ -70,6 +70,7 @@ class Containers:
         self.start = lifecycle.start
         self.restart = lifecycle.restart
         self.stop = lifecycle.stop
+        self.stop_all = lifecycle.stop_all
         self.kill = lifecycle.kill
         self.pause = lifecycle.pause
         self.unpause = lifecycle.unpause

@@ -10,13 +10,13 @@ from signal import SIGKILL
 
 from pier.containers.attach import parse_detach_keys
 from pier.containers.model import Container
-from pier.containers.parts import Parts
+from pier.containers.parts import Parts, log
 from pier.containers.removal import RemovalInProgress, Remover
 from pier.containers.signals import parse_signal
 from pier.containers.state import Operation, State, next_state
 from pier.containers.supervisor import Supervisor
 from pier.containers.waiting import Condition, Waiter
-from pier.errors import Conflict, Failed, NotModified
+from pier.errors import Conflict, Failed, NotModified, PierError
 from pier.runtime.monitors import MonitorLost
 
 KILL_PATIENCE_S = 10.0
@@ -79,8 +79,30 @@ class Lifecycle:
                 return None if asked < 0 else float(asked)
         return float(self._parts.defaults.stop_timeout_s)
 
-    async def _stop(self, container: Container, number: int, patience_s: float | None) -> None:
-        self._call_off_restart(container, by_user=True)
+    async def stop_all(self, timeout_s: int) -> None:
+        """The machine goes down: all that runs is stopped, and comes back by its policy.
+
+        timeout_s: until SIGKILL, more where a container asked for more; < 0: no limit.
+        """
+        async with asyncio.TaskGroup() as group:
+            for container in self._parts.store.list_():
+                if container.state.active:
+                    group.create_task(self._stop_for_shutdown(container, timeout_s))
+
+    async def _stop_for_shutdown(self, container: Container, timeout_s: int) -> None:
+        own_s = container.spec.stop_timeout_s
+        unlimited = timeout_s < 0 or (own_s is not None and own_s < 0)
+        patience_s = None if unlimited else float(max(timeout_s, own_s or 0))
+        number = parse_signal(container.spec.stop_signal or "SIGTERM")
+        try:
+            await self._stop(container, number, patience_s, by_user=False)
+        except (PierError, OSError) as error:
+            log.warning("container %s: not stopped: %s", container.id, error)
+
+    async def _stop(
+        self, container: Container, number: int, patience_s: float | None, *, by_user: bool = True
+    ) -> None:
+        self._call_off_restart(container, by_user=by_user)
         waiter = self._parts.live[container.id].waiters.add(Condition.NOT_RUNNING)
         try:
             if not self._runs(container.id):

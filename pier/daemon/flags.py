@@ -61,7 +61,7 @@ _NUMBERS = {
     "max-concurrent-downloads": "of one pull",
     "max-concurrent-uploads": "of one push",
     "max-download-attempts": "for one layer",
-    "shutdown-timeout": "seconds",
+    "shutdown-timeout": "seconds for containers when the machine goes down",
     "default-stop-timeout": "seconds from stop to SIGKILL",
 }
 _SWITCHES = {

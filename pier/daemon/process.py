@@ -2,7 +2,8 @@
 
 The order matters. The lock is taken before anything is touched, the engine has restored what a
 crash left before the first request is served, and readiness is told last. Containers do not end
-with the daemon: their monitors go on without it.
+with the daemon: their monitors go on without it. They are stopped when the machine goes down, as
+nobody else would: each would have the init system wait for its process, and then kill it.
 """
 
 import asyncio
@@ -76,6 +77,9 @@ async def _serve(settings: Settings, arguments: flags.Arguments) -> None:
     try:
         async with Engine.open(settings) as engine:
             await _answer(engine, opened, arguments, stop)
+            if await systemd.machine_stops():
+                log.info("the machine goes down; stopping containers")
+                await engine.containers.stop_all(engine.settings.shutdown_timeout)
     finally:
         listeners.close(opened)
 
@@ -94,7 +98,7 @@ async def _answer(
         _on_reload(engine, arguments)
         systemd.notify("READY=1")
         await stop.wait()
-        log.info("stopping; containers go on")
+        log.info("stopping")
         systemd.notify("STOPPING=1")
     finally:
         await http.close()

@@ -1,9 +1,14 @@
-"""systemd's two small protocols: readiness (sd_notify(3)) and passed sockets (sd_listen_fds(3))."""
+"""What systemd tells and is told: readiness (sd_notify(3)), passed sockets (sd_listen_fds(3)),
+whether the machine goes down (systemctl(1), is-system-running).
+"""
 
 import os
 import socket
 
+from pier.linux.process import run
+
 FIRST_PASSED_FD = 3
+_ANSWER_S = 5.0
 
 
 def notify(state: str) -> None:
@@ -15,6 +20,15 @@ def notify(state: str) -> None:
         address = "\0" + address[1:]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
         sock.sendto(state.encode(), address)
+
+
+async def machine_stops() -> bool:
+    """Whether this is a shutdown or reboot, not a restart of the service."""
+    try:
+        answer = await run(["systemctl", "is-system-running"], timeout_s=_ANSWER_S)
+    except OSError:  # none here, or it does not answer
+        return False
+    return answer.stdout.strip() == b"stopping"
 
 
 def passed_sockets() -> list[socket.socket]:

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.daemon import Daemon, wait_until
 
 
@@ -52,6 +54,53 @@ def test_containers_go_on_while_the_daemon_is_stopped(own_daemon: Daemon) -> Non
     own_daemon.start()
     assert fetched(18097) == b"up\n"
     assert own_daemon.docker("exec", "web", "cat", "/w/x") == "up\n"
+
+
+def test_containers_are_stopped_when_the_machine_goes_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As systemd says it; a restart of the service alone says "running"."""
+    word = tmp_path / "word"
+    word.write_text("stopping")
+    systemctl = tmp_path / "bin" / "systemctl"
+    systemctl.parent.mkdir()
+    systemctl.write_text(f'#!/bin/sh\n[ "$1" = is-system-running ] && cat {word}\n')
+    systemctl.chmod(0o755)
+    monkeypatch.setenv("PATH", str(systemctl.parent), prepend=os.pathsep)
+    with Daemon(tmp_path / "daemon", "--shutdown-timeout", "1") as daemon:
+        daemon.docker("pull", "-q", "busybox")
+        deaf = ("busybox", "sleep", "300")
+        hears = ("busybox", "sh", "-c", "trap 'exit 7' TERM; while :; do sleep 0.05; done")
+        daemon.docker("run", "-d", "--name", "deaf", "--restart", "unless-stopped", *deaf)
+        daemon.docker("run", "-d", "--name", "hears", *hears)
+        daemon.docker("run", "-d", "--name", "brief", "--rm", *hears)
+        daemon.docker("run", "-d", "--name", "stopped", "--restart", "unless-stopped", *deaf)
+        daemon.docker("stop", "-t", "0", "stopped")
+        daemon.docker("run", "-d", "--name", "paused", *hears)
+        daemon.docker("pause", "paused")
+        processes = [pid_of(daemon, name) for name in ("deaf", "hears", "brief", "paused")]
+        daemon.stop()
+        assert not any(Path("/proc", pid).exists() for pid in processes)
+        word.write_text("running")
+        daemon.start()
+        wait_until(lambda: names(daemon) == {"deaf": "running"}, "what has a policy is back")
+        listed = daemon.docker("ps", "-a", "--format", "{{.Names}} {{.Status}}").splitlines()
+        codes = dict(line.split()[:3:2] for line in listed)
+        assert codes["hears"] == codes["paused"] == "(7)"
+        assert codes["stopped"] == "(137)"
+        assert "brief" not in codes
+        process = pid_of(daemon, "deaf")
+        daemon.restart()
+        assert pid_of(daemon, "deaf") == process
+
+
+def names(daemon: Daemon) -> dict[str, str]:
+    lines = daemon.docker("ps", "--format", "{{.Names}} {{.State}}").splitlines()
+    return dict(line.split(" ", 1) for line in lines)
+
+
+def pid_of(daemon: Daemon, name: str) -> str:
+    return daemon.docker("inspect", "-f", "{{.State.Pid}}", name).strip()
 
 
 def fetched(port: int) -> bytes:
