@@ -5,6 +5,7 @@ Sizes are looked up in threads: they walk directories.
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -16,8 +17,10 @@ from pier.api.schema.volumes import UsageJson as VolumeUsage
 from pier.api.schema.words import rfc3339
 from pier.api.views import Views, sizes
 from pier.api.volumes import to_json, used_volumes
-from pier.build.pruning import CacheRecord
 from pier.images.model import Image
+
+if TYPE_CHECKING:
+    from pier.build.pruning import CacheRecord
 
 _FIELDS = {"image": "Images", "container": "Containers", "volume": "Volumes"}
 

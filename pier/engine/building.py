@@ -7,9 +7,12 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from pier.build.builder import Builder, BuilderParts
+from pier.build.cache_store import DEFAULT_LIMIT_BYTES
 from pier.build.run import Limits, NetworkPlace, RunOrder
 from pier.containers.facts import HostFacts
 from pier.containers.namespaces import HOST, PRIVATE, Namespaces
+from pier.containers.parts import Parts
 from pier.containers.spec import ContainerSpec, HostSpec, Resources, Ulimit
 from pier.containers.to_oci import OciInputs, ProcessUser, process_capabilities, to_oci
 from pier.errors import NotFound, Unavailable
@@ -24,6 +27,27 @@ from pier.oci.platform import Platform, WrongPlatform, matches, to_platform
 from pier.oci.reference import parse_reference
 from pier.registry.credentials import Auth, registry_host
 from pier.runtime.seccomp import default_profile
+from pier.settings import Settings
+
+
+def make_builder(
+    parts: Parts, settings: Settings, puller: OfflinePuller, facts: HostFacts
+) -> Builder:
+    host = BuildHost(parts.images, puller, parts.networks, facts)
+    return Builder(
+        BuilderParts(
+            images=parts.images,
+            spawner=parts.spawner,
+            runtimes=parts.runtimes,
+            finder=host,
+            make_config=host.make_config,
+            sandboxes=host.sandbox,
+            data_root=settings.paths.data_root,
+            exec_root=settings.paths.exec_root,
+            cgroup_parent=parts.defaults.cgroup_parent,
+            cache_limit_bytes=settings.build_cache_bytes or DEFAULT_LIMIT_BYTES,
+        )
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pier.build.builder import Builder, BuilderParts
-from pier.build.cache_store import DEFAULT_LIMIT_BYTES
 from pier.containers.commit import Committer
 from pier.containers.connections import Connections
 from pier.containers.containers import Containers
@@ -39,7 +37,7 @@ from pier.containers.store import ContainerStore
 from pier.containers.stubs import make_stubs
 from pier.containers.supervisor import Supervisor
 from pier.containers.update import Updater
-from pier.engine.building import BuildHost
+from pier.engine.builder import BuilderOnDemand, left_behind
 from pier.engine.facts import engine_facts
 from pier.engine.model import EngineFacts
 from pier.engine.tasks import Tasks
@@ -89,7 +87,7 @@ class Engine:
     spawner: Spawner
     containers: Containers
     execs: Execs
-    builder: Builder
+    builder: BuilderOnDemand
     default_runtime: str
 
     @staticmethod
@@ -178,7 +176,7 @@ async def _build(settings: Settings, stack: AsyncExitStack) -> Engine:
     containers, execs, restorer = _containers(parts, facts)
     await restorer.restore()
     offline = OfflinePuller(puller, images)
-    builder = await _builder(parts, settings, BuildHost(images, offline, networks, facts))
+    builder = await _builder(parts, settings, offline, facts)
     return Engine(
         settings=settings,
         paths=paths,
@@ -218,36 +216,28 @@ def _containers(parts: Parts, facts: HostFacts) -> tuple[Containers, Execs, Rest
     steps = all_steps(parts, inputs, placement, etc)
     supervisor = Supervisor(parts, steps, Prober(parts, probe), remover)
     lifecycle = Lifecycle(parts, supervisor, remover)
+    connections = Connections(parts, etc, links)
     containers = Containers(
         parts,
         creation=Creation(parts, facts, placement, links),
         lifecycle=lifecycle,
-        connections=Connections(parts, etc, links),
+        connections=connections,
         updater=Updater(parts, facts),
         files=Files(parts),
         committer=Committer(parts, lifecycle),
         logs=Logs(parts),
         inputs=inputs,
     )
-    return containers, execs, Restorer(parts, supervisor, remover, placement, inputs.cgroups_path)
+    restorer = Restorer(parts, supervisor, remover, placement, connections, inputs.cgroups_path)
+    return containers, execs, restorer
 
 
-async def _builder(parts: Parts, settings: Settings, host: BuildHost) -> Builder:
-    builder = Builder(
-        BuilderParts(
-            images=parts.images,
-            spawner=parts.spawner,
-            runtimes=parts.runtimes,
-            finder=host,
-            make_config=host.make_config,
-            sandboxes=host.sandbox,
-            data_root=settings.paths.data_root,
-            exec_root=settings.paths.exec_root,
-            cgroup_parent=parts.defaults.cgroup_parent,
-            cache_limit_bytes=settings.build_cache_bytes or DEFAULT_LIMIT_BYTES,
-        )
-    )
-    await builder.restore()
+async def _builder(
+    parts: Parts, settings: Settings, puller: OfflinePuller, facts: HostFacts
+) -> BuilderOnDemand:
+    builder = BuilderOnDemand(parts, settings, puller, facts)
+    if left_behind(settings.paths, parts.snapshotter):
+        await builder.get()
     return builder
 
 
