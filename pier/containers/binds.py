@@ -353,7 +353,7 @@ def _checked_target(target: str, kind: str) -> str:
 def _destination(path: str) -> str:
     if _clean(path) == "/":
         raise InvalidDestination(_NO_ROOT)
-    if not _absolute(path):
+    if not _absolute(path) or "\0" in path:
         raise InvalidDestination(_not_absolute(path))
     return _clean(path)
 

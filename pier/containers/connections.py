@@ -3,6 +3,7 @@
 What is asked is kept in the container's spec, so a restart attaches to the same networks.
 """
 
+import contextlib
 from dataclasses import replace
 
 from pier.containers.etc_files import EtcFiles
@@ -14,7 +15,7 @@ from pier.containers.requests_for_networks import endpoint_requests, sandbox_req
 from pier.containers.spec import ContainerSpec, EndpointSpec
 from pier.containers.state import State
 from pier.containers.store import InvalidName, NameInUse, checked_name
-from pier.errors import Conflict, Forbidden, InvalidArgument
+from pier.errors import Conflict, Forbidden, InvalidArgument, NotFound
 
 
 class NotConnected(Forbidden):
@@ -76,6 +77,28 @@ class Connections:
                 self._etc.write(container)
             spec = without_endpoint(container.spec, found.name)
             self._parts.store.update(replace(container, spec=spec))
+
+    async def settle(self, container: Container) -> None:
+        """Of a running container after a crash: what was half connected or disconnected is not.
+
+        An endpoint comes before the spec names it, and goes before the spec forgets it.
+        """
+        networks = self._parts.networks
+        spec = container.spec
+        present = {endpoint.network.name for endpoint in networks.endpoints(container.id)}
+        attached = {}
+        for name in spec.endpoints:
+            with contextlib.suppress(NotFound):
+                attached[networks.get(name).name] = name
+        for name in present - set(attached):
+            await networks.disconnect(container.id, container.name, name)
+        for name in set(attached) - present:
+            if networks.get(name).bridge:
+                spec = without_endpoint(spec, attached[name])
+        if spec != container.spec or present - set(attached):
+            container = replace(container, spec=spec)
+            self._etc.write(container)
+            self._parts.store.update(container)
 
     def _check(self, container: Container, network: str) -> None:
         mode = container.spec.host.network_mode

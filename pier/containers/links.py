@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from pier.containers.exposed import parse_exposed
 from pier.containers.model import Container
 from pier.containers.namespaces import joined_container
 from pier.containers.parts import Parts
@@ -169,7 +170,7 @@ def environment(container: Container, links: Iterable[Link]) -> tuple[str, ...]:
 
 def _variables(container: Container, link: Link) -> Iterator[str]:
     prefix = link.alias.upper().replace("-", "_")
-    ports = sorted(map(_port, link.other.spec.exposed_ports))
+    ports = sorted(parse_exposed(link.other.spec.exposed_ports))
     for number, protocol in ports[:1]:
         yield f"{prefix}_PORT={protocol}://{link.address}:{number}"
     for number, protocol in ports:
@@ -183,8 +184,3 @@ def _variables(container: Container, link: Link) -> Iterator[str]:
         key, equals, value = entry.partition("=")
         if equals and key not in _UNTOLD:
             yield f"{prefix}_ENV_{key}={value}"
-
-
-def _port(exposed: str) -> tuple[int, str]:
-    number, _, protocol = exposed.partition("/")
-    return int(number), protocol or "tcp"

@@ -1,5 +1,6 @@
 """What a container asks of the networks, from its spec. Pure."""
 
+from pier.containers.exposed import parse_exposed
 from pier.containers.model import Container
 from pier.containers.namespaces import joined_container
 from pier.containers.spec import ContainerSpec, EndpointSpec
@@ -64,9 +65,10 @@ def port_requests(spec: ContainerSpec) -> list[PortRequest]:
         for b in host.port_bindings
     ]
     if host.publish_all_ports:
-        bound = {f"{port.port}/{port.protocol}" for port in ports}
-        for exposed in spec.exposed_ports:
-            number, _, protocol = exposed.partition("/")
-            if exposed not in bound:
-                ports.append(PortRequest(port=int(number), protocol=protocol or "tcp"))
+        bound = {(port.port, port.protocol) for port in ports}
+        ports += [
+            PortRequest(port=port.number, protocol=port.protocol)
+            for port in dict.fromkeys(parse_exposed(spec.exposed_ports))
+            if port not in bound
+        ]
     return ports

@@ -7,6 +7,7 @@ out. Containers are restored one after another, and one that cannot be does not 
 from collections.abc import Callable
 from dataclasses import replace
 
+from pier.containers.connections import Connections
 from pier.containers.model import Container
 from pier.containers.parts import Parts, log
 from pier.containers.placement import Placement
@@ -25,10 +26,12 @@ class Restorer:
         supervisor: Supervisor,
         remover: Remover,
         placement: Placement,
+        connections: Connections,
         group_of: Callable[[Container], str],
     ) -> None:
         self._parts = parts
         self._group_of = group_of
+        self._connections = connections
         self._placement = placement
         self._supervisor = supervisor
         self._remover = remover
@@ -76,6 +79,7 @@ class Restorer:
     async def _adopt(self, container: Container, monitor: Monitor) -> None:
         container = self._agreeing(container)
         await self._parts.networks.adopt(container.id, container.status.pid)
+        await self._connections.settle(container)
         await self._placement.hold_volumes(container)
         self._supervisor.supervise(container, monitor)
 

@@ -68,6 +68,11 @@ def test_nothing_takes_the_place_of_procfs(path: str) -> None:
             points(host, volumes)
 
 
+def test_an_images_volume_has_no_nul() -> None:
+    with pytest.raises(InvalidArgument):
+        points(HostSpec(), ("/a\0b",))
+
+
 def test_the_hosts_procfs_and_what_lxcfs_has_may_be_bound() -> None:
     points(HostSpec(binds=("/proc:/proc", "/lxcfs/meminfo:/proc/meminfo")))
 
