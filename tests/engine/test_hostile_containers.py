@@ -1,0 +1,252 @@
+"""A container that does its worst: the host, the daemon and its neighbours do not notice.
+
+What it changes while the daemon works on its files must lead nowhere else; what it writes, asks
+and forks without end must stay within its own bounds.
+"""
+
+import contextlib
+import io
+import os
+import shutil
+import subprocess
+import tarfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.daemon import Daemon, wait_until
+
+SWAP = """
+mkdir -p /play/dir; echo inside > /play/dir/file
+while :; do
+    mv /play/dir /play/was; ln -s {host} /play/dir; rm /play/dir; mv /play/was /play/dir
+done
+"""
+
+
+@pytest.fixture
+def precious(tmp_path: Path) -> Iterator[Path]:
+    """A directory of the host; whatever happens, it stays as it is."""
+    place = tmp_path / "precious"
+    place.mkdir()
+    (place / "file").write_text("precious")
+    yield place
+    assert [path.name for path in place.iterdir()] == ["file"]
+    assert (place / "file").read_text() == "precious"
+
+
+@contextlib.contextmanager
+def running(daemon: Daemon, name: str, script: str, *options: str) -> Iterator[None]:
+    daemon.docker("run", "-d", "--name", name, *options, "busybox", "sh", "-c", script)
+    try:
+        yield
+    finally:
+        daemon.docker("rm", "-fv", name)
+
+
+def test_links_swapped_during_copies_lead_nowhere(
+    daemon: Daemon, precious: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "evil").write_text("evil")
+    with running(daemon, "swap", SWAP.format(host=precious)):
+        deadline = time.monotonic() + 4
+        while time.monotonic() < deadline:
+            daemon.run(["docker", "cp", str(tmp_path / "evil"), "swap:/play/dir/evil"])
+            daemon.run(["docker", "cp", str(tmp_path / "evil"), "swap:/play/dir"])
+            daemon.run(["rm", "-rf", str(tmp_path / "out")])
+            daemon.run(["docker", "cp", "-L", "swap:/play/dir", str(tmp_path / "out")])
+            out = tmp_path / "out"
+            if not out.is_symlink() and (out / "file").exists():  # a link itself may be copied
+                assert (out / "file").read_text() == "inside\n"
+        export = daemon.run(["docker", "export", "swap"]).stdout
+    assert b"precious\n" not in export
+
+
+def test_links_swapped_in_a_volume_lead_nowhere(daemon: Daemon, precious: Path) -> None:
+    """A part of the volume is mounted, and the volume filled, while another container swaps."""
+    with running(daemon, "swap", SWAP.format(host=precious), "-v", "shared:/play"):
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            mount = "type=volume,source=shared,target=/part,volume-subpath=dir"
+            done = daemon.run(
+                ["docker", "run", "--rm", "--mount", mount, "busybox", "cat", "/part/file"]
+            )
+            assert done.stdout.strip() in (b"", b"inside")
+    with running(daemon, "swap2", SWAP.format(host=precious) + "rm -rf /play/*", "-v", "up:/play"):
+        for _ in range(5):
+            made = daemon.run(["docker", "create", "-v", "up:/etc", "busybox"]).stdout.decode()
+            daemon.docker("rm", made.strip())
+    daemon.docker("volume", "rm", "-f", "shared", "up")
+
+
+def test_a_commit_while_the_tree_changes_has_nothing_of_the_host(
+    daemon: Daemon, precious: Path
+) -> None:
+    with running(daemon, "swap", SWAP.format(host=precious)):
+        for _ in range(3):
+            daemon.docker("commit", "--pause=false", "swap", "swapped")
+            saved = daemon.run(["docker", "save", "swapped"]).stdout
+            assert b"precious\n" not in saved
+            daemon.docker("rmi", "swapped")
+
+
+def test_a_process_has_its_own_descriptors_only(daemon: Daemon) -> None:
+    """Of PID 1 and of execs, with and without a terminal, by any runtime that works here."""
+    script = "for fd in /proc/self/fd/*; do readlink $fd || true; done; exec sleep 600"
+    for runtime in ("crun", "runc"):
+        with running(daemon, f"fds-{runtime}", script, "--runtime", runtime):
+            wait_until(lambda: daemon.docker("logs", f"fds-{runtime}"), "it has looked")  # noqa: B023
+            seen = daemon.docker("logs", f"fds-{runtime}").splitlines()
+            for options in ((), ("-u", "1000")):
+                seen += daemon.docker(
+                    "exec", *options, f"fds-{runtime}", "sh", "-c", script.rpartition(";")[0]
+                ).splitlines()
+        odd = [
+            link
+            for link in seen
+            if not link.startswith(("pipe:", "/dev/", "/proc/")) or str(daemon.root) in link
+        ]
+        assert not odd, seen
+        assert len(seen) < 20
+
+
+def test_nothing_of_the_host_is_written_by_proc_self_exe(daemon: Daemon) -> None:
+    """CVE-2019-5736: the runtime's or the interpreter's own file, opened again for writing."""
+    script = (
+        "printf '#!/proc/self/exe\\n' > /tmp/own; chmod +x /tmp/own;"
+        "while :; do for p in /proc/[0-9]*; do"
+        ' case "$(readlink $p/exe)" in /bin/*) ;; *) echo x 2>/dev/null > $p/exe;; esac;'
+        " done; done 2>/dev/null"
+    )
+    programs = [Path(shutil.which(name) or "/") for name in ("crun", "runc")]
+    programs.append(Path(os.path.realpath("/proc/self/exe")))
+    before = [(p.stat().st_mtime_ns, p.stat().st_size) for p in programs]
+    with running(daemon, "exe", script):
+        for _ in range(5):
+            daemon.run(["docker", "exec", "exe", "/tmp/own"])
+            daemon.run(["docker", "exec", "exe", "/proc/self/exe"])
+            daemon.run(["docker", "exec", "-t", "exe", "true"])
+    assert [(p.stat().st_mtime_ns, p.stat().st_size) for p in programs] == before
+
+
+def test_output_without_newlines_and_without_end_costs_no_memory(daemon: Daemon) -> None:
+    options = ("--log-opt", "max-size=1m", "--log-opt", "max-file=2")
+    with running(daemon, "flood", "cat /dev/zero", *options):
+        pid = int(daemon.docker("inspect", "-f", "{{.State.Pid}}", "flood"))
+        monitor = next(
+            line.split()[1]
+            for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+            if line.startswith("PPid")
+        )
+        time.sleep(3)
+        status = Path(f"/proc/{monitor}/status").read_text()
+        resident_kib = int(status.partition("VmRSS:")[2].split()[0])
+        assert resident_kib < 64 * 1024
+        container = daemon.docker("inspect", "-f", "{{.Id}}", "flood").strip()
+        logs = (daemon.data_root / "containers" / container).glob("*json.log*")
+        assert sum(path.stat().st_size for path in logs) < 8 << 20
+
+
+def test_a_fork_bomb_stays_within_its_limit(daemon: Daemon) -> None:
+    bomb = "bomb() { bomb | bomb & }; (while :; do bomb; done) & exec sleep 600"
+    with running(daemon, "bomb", bomb, "--pids-limit", "50"):
+        time.sleep(1)
+        started = time.monotonic()
+        assert daemon.api("GET", "/_ping")[0] == 200
+        assert daemon.docker("run", "--rm", "busybox", "echo", "on") == "on\n"
+        assert time.monotonic() - started < 10
+        pids = daemon.docker("top", "bomb", "-eo", "pid").splitlines()
+        assert len(pids) <= 51
+    assert daemon.docker("ps", "-aq", "--filter", "name=bomb") == ""
+
+
+def test_garbage_for_the_dns_server_is_no_trouble(daemon: Daemon) -> None:
+    daemon.docker("network", "create", "names")
+    script = (
+        "i=0; while [ $i -lt 200 ]; do head -c 700 /dev/urandom | nc -u -w 0 127.0.0.11 53;"
+        " head -c 70000 /dev/urandom | nc -w 1 127.0.0.11 53 & i=$((i+1)); done; wait"
+    )
+    with running(daemon, "there", "sleep 600", "--network", "names"):
+        with running(daemon, "garbage", script, "--network", "names"):
+            for _ in range(3):
+                found = daemon.docker(
+                    "run", "--rm", "--network", "names", "busybox", "nslookup", "there"
+                )
+                assert "Address" in found
+        assert "ended in a bug" not in daemon.log.read_text()
+    daemon.docker("network", "rm", "names")
+
+
+def layer(*members: tarfile.TarInfo) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for member in members:
+            archive.addfile(member, io.BytesIO(b"x" * member.size))
+    return stream.getvalue()
+
+
+def entry(name: str, kind: bytes = tarfile.REGTYPE, **more: object) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.mode = kind, 0o755
+    for key, value in more.items():
+        setattr(info, key, value)
+    return info
+
+
+def test_a_layer_cannot_speak_overlayfs(daemon: Daemon, precious: Path) -> None:
+    """redirect, metacopy and origin would show files of other layers, or any at all."""
+    words = {
+        f"SCHILY.xattr.{space}.overlay.{name}": value
+        for space in ("trusted", "user")
+        for name, value in (
+            ("redirect", f"{precious}"), ("opaque", "y"), ("metacopy", ""), ("origin", "x"),
+            ("overlay.opaque", "y"), ("whiteout", "y"),
+        )
+    }  # fmt: skip
+    root = layer(
+        entry("bin", tarfile.DIRTYPE, pax_headers=words),
+        entry("file", size=1, pax_headers=words),
+        entry("bin/../../../../../evil", size=1),
+        entry("up", tarfile.SYMTYPE, linkname=str(precious)),
+    )
+    done = daemon.run(["docker", "import", "-", "evil"], stdin=root)
+    assert b"outside of the root" in done.stderr
+    root = layer(
+        entry("bin", tarfile.DIRTYPE, pax_headers=words),
+        entry("etc", tarfile.DIRTYPE, pax_headers=words),
+        entry("file", size=1, pax_headers=words),
+        entry("up", tarfile.SYMTYPE, linkname=str(precious)),
+        entry("up/evil", size=1),
+    )
+    daemon.docker("import", "-", "evil", stdin=root)
+    daemon.docker("build", "-t", "evil", "-", stdin=b"FROM busybox\nCOPY --from=evil / /\n")
+    said = {os.fsencode(value) for value in words.values()} - {b"y"}  # the kernel's own are others
+    for path in (daemon.data_root / "snapshots").rglob("*"):
+        if path.name in ("bin", "etc", "file") and not path.is_symlink():
+            values = {name: os.getxattr(path, name) for name in os.listxattr(path)}
+            found = {name: value for name, value in values.items() if ".overlay." in name}
+            assert not said & set(found.values()), path
+            assert not [name for name in found if name.startswith("user.")], path
+    assert daemon.docker("run", "--rm", "evil", "ls", "/bin/busybox") == "/bin/busybox\n"
+    daemon.docker("rmi", "-f", "evil")
+
+
+def test_a_secret_is_in_no_layer_no_record_and_no_log(daemon: Daemon, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("hunter2-hunter2")
+    (tmp_path / "Dockerfile").write_text(
+        "FROM busybox\n"
+        "RUN --mount=type=secret,id=s,env=PASSWORD --mount=type=secret,id=s"
+        " --mount=type=cache,target=/cache cat /run/secrets/s > /dev/null"
+        " && echo $PASSWORD | wc -c\n"
+    )
+    daemon.pier("build", "-t", "told", "--secret", f"id=s,src={tmp_path}/secret", str(tmp_path))
+    found = subprocess.run(
+        ["grep", "-rlF", "hunter2-hunter2", str(daemon.root)], capture_output=True, check=False
+    )
+    assert found.stdout == b""
+    listed = daemon.docker("run", "--rm", "told", "find", "/", "-xdev")
+    assert "secrets" not in listed
+    assert "/cache" not in listed
+    daemon.docker("rmi", "-f", "told")
