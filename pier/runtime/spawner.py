@@ -16,6 +16,9 @@ import sys
 if __name__ == "__main__":
     # -I and -S leave neither the working directory nor site-packages; put the package there.
     sys.path.insert(0, __file__.rpartition("/pier/")[0])
+    from pier.runtime import hints
+
+    sys.modules["typing"] = hints
 
 from pier.linux import syscalls
 from pier.runtime import monitor, mounts, protocol
