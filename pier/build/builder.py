@@ -8,7 +8,7 @@ What is kept is the cache (rows and their layers) and images. A daemon that come
 calls `restore`: nothing of an interrupted build is left then.
 """
 
-import asyncio
+import functools
 import secrets
 import shutil
 import time
@@ -40,6 +40,7 @@ from pier.build.scope import StepLocks
 from pier.build.sources import ImageFinder
 from pier.errors import InvalidArgument
 from pier.images.store import Images
+from pier.images.transfer import blocking
 from pier.oci.reference import Reference, parse_reference
 from pier.runtime.oci_runtime import Runtimes
 from pier.runtime.spawners import Spawner
@@ -104,7 +105,7 @@ class Builder:
         await self._runner.sweep()
         self._layers.sweep()
         for path in self._tmp.glob("build-*"):
-            await asyncio.to_thread(remove_directory, path)
+            await blocking(remove_directory, path)
 
     async def build(
         self,
@@ -186,7 +187,7 @@ class Builder:
 
     async def usage(self) -> list[CacheRecord]:
         """The steps that are kept, and the cache mounts."""
-        return [*self._cache.list_(), *await asyncio.to_thread(self._mounts.list_)]
+        return [*self._cache.list_(), *await blocking(self._mounts.list_)]
 
     async def prune(self, request: PruneRequest) -> CachePruned:
         """Forget steps and cache mounts that nobody uses. Raises BadCacheFilter."""
@@ -195,7 +196,7 @@ class Builder:
         self._cache.remove(record.key for record in gone if record.kind == STEP)
         for record in gone:
             if record.kind == MOUNT:
-                await asyncio.to_thread(self._mounts.remove, record.key)
+                await blocking(self._mounts.remove, record.key)
         self._images.collect()
         return CachePruned(tuple(record.key for record in gone), total_bytes(gone))
 
@@ -211,11 +212,11 @@ class Builder:
     @asynccontextmanager
     async def _directory(self) -> AsyncIterator[Path]:
         path = self._tmp / f"build-{secrets.token_hex(8)}"
-        await asyncio.to_thread(path.mkdir, mode=0o700, parents=True)
         try:
+            await blocking(functools.partial(path.mkdir, mode=0o700, parents=True))
             yield path
         finally:
-            await asyncio.shield(asyncio.to_thread(remove_directory, path))
+            await blocking(remove_directory, path)
 
 
 def _checked_tag(text: str) -> Reference:

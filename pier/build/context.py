@@ -5,14 +5,13 @@ cannot lead a write elsewhere (pier.archive.extract) and is bounded in size and 
 Dockerfile and its ignore file are found in it.
 """
 
-import asyncio
 import contextlib
 import errno
 import itertools
 import os
 import posixpath
 import stat
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,23 +68,6 @@ class _ContextPlacer(Placer):
 
     def replace(self, parent: int, path: bytes, name: bytes, entry: Entry) -> bool:  # type: ignore[explicit-override]
         return super(Placer, self).replace(parent, path, name, entry)
-
-
-def blocking_chunks(stream: AsyncIterator[bytes]) -> Iterator[bytes]:
-    """`stream` for a thread to read; made on the event loop that the stream belongs to."""
-    loop = asyncio.get_running_loop()
-
-    async def following() -> bytes | None:
-        return await anext(stream, None)
-
-    def chunks() -> Iterator[bytes]:
-        while True:
-            chunk = asyncio.run_coroutine_threadsafe(following(), loop).result()
-            if chunk is None:
-                return
-            yield chunk
-
-    return chunks()
 
 
 def unpack_where_it_fits(chunks: Iterator[bytes], quick: Path, roomy: Path) -> Path:

@@ -4,7 +4,6 @@ First everything that is copied is gathered (downloads, repositories, files of t
 are the step's inputs. Only on a miss a snapshot is mounted and the same entries are put into it.
 """
 
-import asyncio
 import contextlib
 import os
 import posixpath
@@ -34,6 +33,7 @@ from pier.build.sources import Sources, opened_git
 from pier.build.steps import CopyStep, InlineFile, is_git_url, is_http_url
 from pier.build.trees import Entry, Tree
 from pier.errors import InvalidArgument
+from pier.images.transfer import blocking
 from pier.linux.mount import Overlay, open_overlay
 from pier.linux.paths import STRICTLY_BELOW, open_in_root
 from pier.oci.digest import digest_of
@@ -79,8 +79,8 @@ async def gather(
             pieces.append(await _checked_out(source, step, directory, on_open))
         else:
             tree = await sources.tree(step.origin)
-            pieces += await asyncio.to_thread(_local, keyword, source, step, tree)
-    inputs = await asyncio.to_thread(_inputs, step, pieces)
+            pieces += await blocking(_local, keyword, source, step, tree)
+    inputs = await blocking(_inputs, step, pieces)
     return Gathered(step=step, pieces=tuple(pieces), inputs=inputs)
 
 

@@ -1,6 +1,5 @@
 """What `--output` asks for besides the image: its files, or an archive of it."""
 
-import asyncio
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from pier.archive.tarball import write_tree
 from pier.build.request import Output
 from pier.errors import InvalidArgument
 from pier.images.store import Images
+from pier.images.transfer import blocking
 from pier.linux.mount import Overlay, open_overlay
 
 FILES = ("local", "tar")
@@ -68,10 +68,10 @@ async def export(output: Output, made: Made, images: Images, directory: Path) ->
 async def _write(output: Output, made: Made, images: Images, file: BinaryIO) -> None:
     if output.type in ARCHIVES:
         async for chunk in images.save(made.names):
-            await asyncio.to_thread(file.write, chunk)
+            await blocking(file.write, chunk)
         return
     overlay = images.snapshotter.overlay(made.chain_id) if made.chain_id else None
-    await asyncio.to_thread(_write_files, overlay, file.write)
+    await blocking(_write_files, overlay, file.write)
 
 
 def _write_files(overlay: Overlay | None, write: Callable[[bytes], object]) -> None:

@@ -1,6 +1,5 @@
 """Files by URL, for ADD and for contexts: downloaded whole, checked, given their own time."""
 
-import asyncio
 import email.utils
 import hashlib
 import os
@@ -11,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 import aiohttp
 
 from pier.errors import Failed, InvalidArgument
+from pier.images.transfer import blocking
 
 MAX_DOWNLOAD_BYTES = 1 << 36
 _CHUNK = 256 * 1024
@@ -53,7 +53,7 @@ async def download(url: str, path: Path, *, checksum: str = "") -> None:
     actual = f"sha256:{hasher.hexdigest()}"
     if checksum and checksum != actual:
         raise ChecksumMismatch(url, checksum, actual)
-    await asyncio.to_thread(_dress, path, _time_ns(modified))
+    await blocking(_dress, path, _time_ns(modified))
 
 
 def _dress(path: Path, time_ns: int) -> None:
@@ -71,7 +71,7 @@ async def _save(
             if size > MAX_DOWNLOAD_BYTES:
                 raise DownloadFailed(url, f"more than {MAX_DOWNLOAD_BYTES} bytes")
             hasher.update(chunk)
-            await asyncio.to_thread(file.write, chunk)
+            await blocking(file.write, chunk)
 
 
 def _time_ns(text: str) -> int:

@@ -1,6 +1,5 @@
 """How a build gets its main context: from what the client sends, or from where a URL says."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,6 @@ from pathlib import Path
 from pier.build import fetch, git
 from pier.build.context import (
     Context,
-    blocking_chunks,
     open_context,
     remote_dockerfile,
     unpack_where_it_fits,
@@ -17,6 +15,8 @@ from pier.build.request import BuildRequest
 from pier.build.sources import below
 from pier.build.steps import is_git_url
 from pier.errors import InvalidArgument
+from pier.images.feed import work_on
+from pier.images.transfer import blocking
 
 PARCEL_MAIN = "context"
 """Where the main context is in a parcel of several."""
@@ -40,26 +40,26 @@ class Intake:
         else:
             assert parcel is not None
             place = below(parcel, PARCEL_MAIN) if self.request.parcel else parcel
-        context = await asyncio.to_thread(open_context, place, self.request.dockerfile)
+        context = await blocking(open_context, place, self.request.dockerfile)
         return context, parcel or place
 
     async def _unpacked(self, stream: AsyncIterator[bytes]) -> Path:
         place, quick = self.directory / "context", self.quick / "context"
         for path in (place, quick):
-            await asyncio.to_thread(path.mkdir, mode=0o755)
-        return await asyncio.to_thread(unpack_where_it_fits, blocking_chunks(stream), quick, place)
+            path.mkdir(mode=0o755)
+        return await work_on(stream, lambda it: unpack_where_it_fits(it, quick, place))
 
     async def _fetched(self, remote: str) -> Path:
         place = self.directory / "fetched"
-        await asyncio.to_thread(place.mkdir, mode=0o755)
+        place.mkdir(mode=0o755)
         if is_git_url(remote) or remote.startswith("github.com/"):
             source = git.parse_git_url(remote)
             keep = self.request.arguments.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", "") in ("1", "true")
             await git.check_out(source, place, keep_git_dir=keep)
-            return await asyncio.to_thread(below, place, source.subdirectory)
+            return await blocking(below, place, source.subdirectory)
         if remote.startswith(("http://", "https://")):
             file = self.directory / "remote"
             await fetch.download(remote, file)
-            await asyncio.to_thread(remote_dockerfile, file, place)
+            await blocking(remote_dockerfile, file, place)
             return place
         raise InvalidArgument(f"unsupported remote context: {remote}")

@@ -4,7 +4,6 @@ Files first: the layer is written to the content store while nobody knows it; th
 pause on the loop, the blob, the snapshot and the cache's row appear together.
 """
 
-import asyncio
 import os
 import secrets
 import stat
@@ -15,6 +14,7 @@ from pier.archive.layer_writer import Written, write_layer
 from pier.archive.walk import Directory, walk
 from pier.build.cache import StepKey
 from pier.build.cache_store import CacheStore, StepResult
+from pier.images.transfer import blocking
 from pier.linux.mount import Overlay
 from pier.linux.paths import STRICTLY_BELOW, open_in_root
 from pier.oci.digest import Digest
@@ -77,7 +77,7 @@ class Layers:
         """
         upper = self._snapshotter.directory(key)
         with self._content.ingest(None) as ingest:
-            written = await asyncio.to_thread(_write, upper, ingest.write, clamp_ns)
+            written = await blocking(_write, upper, ingest.write, clamp_ns)
             if not written.entries:
                 ingest.abort()
                 self._snapshotter.remove(key)

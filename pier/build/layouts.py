@@ -4,7 +4,6 @@ What the layout calls its images means nothing here: the wanted one is loaded wi
 The files are foreign: only regular ones, strictly below the layout, are read.
 """
 
-import asyncio
 import io
 import json
 import os
@@ -17,6 +16,7 @@ from typing import BinaryIO
 from pier.errors import InvalidArgument
 from pier.images.model import Image
 from pier.images.store import Images
+from pier.images.transfer import blocking
 from pier.linux.paths import STRICTLY_BELOW, open_in_root
 from pier.oci.platform import Platform
 
@@ -43,7 +43,7 @@ async def load_layout(
     """
     archive = work / f"{layout.name}.layout"
     try:
-        await asyncio.to_thread(_pack, layout, selector, archive)
+        await blocking(_pack, layout, selector, archive)
         found: Image | None = None
         with archive.open("rb") as file:
             async for event in images.load(_chunks(file), platform=str(platform)):
@@ -56,7 +56,7 @@ async def load_layout(
 
 
 async def _chunks(file: BinaryIO) -> AsyncIterator[bytes]:
-    while chunk := await asyncio.to_thread(file.read, _CHUNK):
+    while chunk := await blocking(file.read, _CHUNK):
         yield chunk
 
 

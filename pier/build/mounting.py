@@ -6,7 +6,6 @@ the runtime mounts inside the container, or, where only a part of it is wanted, 
 handed to the runtime have no links in them that a build could have put there.
 """
 
-import asyncio
 import os
 import stat
 from collections.abc import Mapping
@@ -26,6 +25,7 @@ from pier.build.run_mounts import RunMount
 from pier.build.sources import Sources
 from pier.build.trees import Found, Tree, entries_below, find_sources
 from pier.errors import InvalidArgument
+from pier.images.transfer import blocking
 
 _MAX_OPTIONS = 3500
 """mount(2) takes one page of options."""
@@ -62,7 +62,7 @@ class Mounter:
             named[f"mount {number} {mount.target}"] = _told(mount)
             if mount.type == "bind":
                 tree = await self._sources.tree(_origin(mount, origins))
-                named.update(await asyncio.to_thread(_bind_inputs, tree, mount))
+                named.update(await blocking(_bind_inputs, tree, mount))
         return named
 
     async def prepare(
@@ -94,7 +94,7 @@ class Mounter:
     async def _bind(self, mount: RunMount, origins: Mapping[str, Source], place: Path) -> Mount:
         source = _origin(mount, origins)
         tree = await self._sources.tree(source)
-        found = await asyncio.to_thread(_found, tree, mount)
+        found = await blocking(_found, tree, mount)
         directories = await self._sources.directories(source)
         is_directory = stat.S_ISDIR(found.status.st_mode)
         if len(directories) == 1 and (mount.readonly or is_directory):
@@ -105,7 +105,7 @@ class Mounter:
                 return _on_top(mount, [path], place)
         if is_directory and not found.path and directories and _is_plain(directories):
             return _on_top(mount, directories, place)
-        await asyncio.to_thread(_copied, tree, found, place)
+        await blocking(_copied, tree, found, place)
         return _bound(mount, place / "copy")
 
     async def _cache(
@@ -121,7 +121,7 @@ class Mounter:
         )
         if mount.origin:
             tree = await self._sources.tree(_origin(mount, origins))
-            await asyncio.to_thread(_seed, tree, mount, path)
+            await blocking(_seed, tree, mount, path)
         return _bound(mount, path)
 
     def _secret(self, mount: RunMount, place: Path, mounted: Mounted) -> None:

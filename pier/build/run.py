@@ -7,6 +7,7 @@ so a daemon that comes after a crash finds and ends it (`sweep`).
 
 import asyncio
 import contextlib
+import functools
 import os
 import secrets
 import socket
@@ -19,6 +20,7 @@ from typing import Protocol
 from pier.build.owners import Identity, find_identity
 from pier.build.stubs import forget_untouched, missing_paths, remove_stubs
 from pier.errors import Failed
+from pier.images.transfer import blocking
 from pier.linux.mount import Overlay, open_overlay
 from pier.linux.trees import remove_tree
 from pier.runtime.bundle import remove_bundle, write_bundle
@@ -172,11 +174,11 @@ class Runner:
     async def scratch(self) -> AsyncIterator[Path]:
         """A directory on the machine's tmpfs, gone with the block: secrets, scripts."""
         path = self._root / f"files-{secrets.token_hex(16)}"
-        await asyncio.to_thread(path.mkdir, mode=0o700, parents=True)
         try:
+            await blocking(functools.partial(path.mkdir, mode=0o700, parents=True))
             yield path
         finally:
-            await asyncio.shield(asyncio.to_thread(_remove, path))
+            await blocking(_remove, path)
 
     async def run(self, command: Command, rootfs: Rootfs, output: Callable[[bytes], None]) -> Ended:
         """Run to the end; cancelling kills the process and waits until nothing is left.
@@ -189,11 +191,11 @@ class Runner:
             place = await stack.enter_async_context(
                 self._sandboxes(run_id, command.network, command.extra_hosts, command.hostname)
             )
-            prepared = await asyncio.to_thread(_prepare, command, rootfs, place, files)
+            prepared = await blocking(_prepare, command, rootfs, place, files)
             stack.push_async_callback(_clean_up, rootfs, prepared.missing)
             order = self._order(run_id, command, place, prepared)
-            await asyncio.to_thread(write_bundle, order.bundle, self._make_config(order))
-            stack.push_async_callback(asyncio.to_thread, remove_bundle, order.bundle)
+            stack.push_async_callback(blocking, remove_bundle, order.bundle)
+            await blocking(write_bundle, order.bundle, self._make_config(order))
             return await self._supervise(order, rootfs.overlay, output)
 
     def _order(
@@ -225,11 +227,12 @@ class Runner:
             MonitorOrder(order.id, order.bundle, self._runtimes.get(), overlay, cgroup=order.cgroup)
         )
         try:
+            # Started before anything can be cancelled: only what runs can be killed.
             ours, theirs = socket.socketpair()
             with ours:
                 with theirs:
-                    await monitor.attach(theirs, AttachOptions(mux=False))
-                await monitor.start()
+                    monitor.begin((theirs, AttachOptions(mux=False)))
+                    await monitor.start()
                 await _read_output(ours, output)
             end = await monitor.wait()
         except BaseException:
@@ -251,7 +254,7 @@ class Runner:
             elif not bundle.name.startswith("files-"):
                 for runtime in self._runtimes.list_():
                     await self._runtimes.delete(runtime, bundle.name)
-            await asyncio.to_thread(_remove, bundle)
+            await blocking(_remove, bundle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +299,7 @@ def _remove(directory: Path) -> None:
 
 
 async def _clean_up(rootfs: Rootfs, missing: tuple[str, ...]) -> None:
-    await asyncio.shield(asyncio.to_thread(_remove_stubs, rootfs, missing))
+    await blocking(_remove_stubs, rootfs, missing)
 
 
 def _remove_stubs(rootfs: Rootfs, missing: tuple[str, ...]) -> None:

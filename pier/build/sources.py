@@ -25,7 +25,7 @@ from pier.build.trees import Tree, inside
 from pier.errors import InvalidArgument
 from pier.images.model import Image
 from pier.images.store import Images
-from pier.images.transfer import Report
+from pier.images.transfer import Report, blocking
 from pier.linux.mount import Overlay, open_overlay
 from pier.linux.paths import resolve_in_root
 from pier.oci.image import ImageConfig
@@ -169,7 +169,7 @@ class Sources:
         if chain_id is None:
             return await self._opened_context(source.context, self._contexts[source.context])
         lower = tuple(str(path) for path in self._layers.lower(chain_id))
-        fd = await asyncio.to_thread(open_overlay, Overlay(lower or (str(self._empty()),)))
+        fd = await blocking(open_overlay, Overlay(lower or (str(self._empty()),)))
         return Tree(fd, IgnoreRules([]), own_ids=True, context=False)
 
     def _empty(self) -> Path:
@@ -180,7 +180,7 @@ class Sources:
     async def _opened_context(self, name: str, value: str) -> Tree:
         if value.startswith(INPUT_SCHEME):
             relative = inside(value.removeprefix(INPUT_SCHEME))
-            return await asyncio.to_thread(open_tree, below(self._parcel, relative))
+            return await blocking(open_tree, below(self._parcel, relative))
         place = self._directory / f"context-{len(self._trees)}"
         place.mkdir()
         if is_git_url(value):
@@ -188,7 +188,7 @@ class Sources:
         if is_http_url(value):
             archive = self._directory / f"{place.name}.tar"
             await fetch.download(value, archive)
-            await asyncio.to_thread(_unpack_file, archive, place)
+            await blocking(_unpack_file, archive, place)
             return open_tree(place)
         raise BadContext(name, value)
 

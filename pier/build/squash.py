@@ -4,7 +4,6 @@ The new layers are seen together as an overlay without the base; what they hide 
 be lost that way, so their marks are gathered from the layers themselves.
 """
 
-import asyncio
 import os
 import stat
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from pier.build.request import Layer
 from pier.build.scope import Scope
 from pier.build.stage import StageResult
 from pier.build.trees import Tree, entries_below, find_sources
+from pier.images.transfer import blocking
 from pier.linux.mount import Overlay, open_overlay
 from pier.linux.paths import STRICTLY_BELOW, open_in_root
 from pier.oci.image import History
@@ -42,7 +42,7 @@ async def squash(result: StageResult, layers: Layers, scope: Scope) -> StageResu
             try:
                 new = layers.lower(result.chain_id)[:count]
                 old = layers.lower(base) if base else []
-                await asyncio.to_thread(_merge, new, old, layers.directory(snapshot))
+                await blocking(_merge, new, old, layers.directory(snapshot))
                 made = await layers.commit(snapshot, base, key, scope.created_ns(), scope.epoch_ns)
             except BaseException:
                 layers.drop(snapshot)

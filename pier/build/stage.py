@@ -5,7 +5,6 @@ looked up, and run on a snapshot if they must be. The chain of keys follows the 
 LABEL in the middle does not make the RUN below it run again, an ENV does because the RUN sees it.
 """
 
-import asyncio
 import contextlib
 import os
 import secrets
@@ -47,6 +46,7 @@ from pier.build.steps import (
 )
 from pier.build.syntax import parse_instruction
 from pier.errors import InvalidArgument
+from pier.images.transfer import blocking
 from pier.oci.image import History, ImageConfig
 
 
@@ -203,7 +203,7 @@ class StageBuild:
     async def _make_directory(self, snapshot: str, path: str, user: str) -> None:
         overlay = self._scope.layers.overlay(snapshot)
         now = self._scope.created_ns()
-        await asyncio.to_thread(make_working_directory, overlay, path, user, now)
+        await blocking(make_working_directory, overlay, path, user, now)
 
     async def _copy(self, instruction: Copy) -> None:
         origin = await self._source(instruction.origin)
@@ -222,7 +222,7 @@ class StageBuild:
 
             async def copy(snapshot: str) -> None:
                 overlay = self._scope.layers.overlay(snapshot)
-                await asyncio.to_thread(perform, gathered, overlay, self._scope.created_ns())
+                await blocking(perform, gathered, overlay, self._scope.created_ns())
 
             inputs = {**gathered.inputs, "copy": told_copy(instruction.keyword, step)}
             parent = "" if step.link else self._result.key
@@ -233,7 +233,7 @@ class StageBuild:
         if not chain_id:
             return step
         overlay = self._scope.layers.overlay(chain_id)
-        return await asyncio.to_thread(with_owner_of, step, overlay)
+        return await blocking(with_owner_of, step, overlay)
 
     async def _source(self, origin: str) -> Source:
         """What a `--from=` means here; a stage is built before it is returned."""

@@ -2,8 +2,9 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 
@@ -19,8 +20,17 @@ def write_bundle(directory: Path, config: Mapping[str, Any]) -> None:
 
 
 def remove_bundle(directory: Path) -> None:
-    """Twice is fine. Only after the monitor has ended: its files are here."""
-    try:
-        shutil.rmtree(directory)
-    except FileNotFoundError:
-        return
+    """Twice is fine. Only after the monitor has ended: its files are here.
+
+    It may still be taking its own away: what vanishes meanwhile is no reason to leave the rest.
+    """
+    shutil.rmtree(directory, onerror=_but_vanished)
+
+
+def _but_vanished(
+    _function: Callable[..., object],
+    _path: str,
+    error: tuple[type[BaseException], BaseException, TracebackType],
+) -> None:
+    if not isinstance(error[1], FileNotFoundError):
+        raise error[1]

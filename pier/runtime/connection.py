@@ -67,6 +67,11 @@ class Connection:
         answer = self._pending[self._seq] = self._loop.create_future()
         return self._seq, answer
 
+    def finish(self) -> None:
+        """Ask for nothing more; what the monitor says is still heard."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+
     def close(self) -> None:
         if self._closed:
             return

@@ -128,6 +128,12 @@ class Monitor:
         """
         await asyncio.shield(self._ended)
 
+    async def abandon(self) -> None:
+        """Let go of one that was never started; returns when nothing is left of it."""
+        self._let_go = True
+        self._connection.finish()
+        await self.ended()
+
     async def disconnect(self) -> None:
         """Let go. A started process goes on without us; one not started never will."""
         self._let_go = True

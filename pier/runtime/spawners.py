@@ -126,7 +126,8 @@ class Spawner:
         try:
             await monitor.ready()
         except BaseException:
-            await monitor.disconnect()
+            # Who gives up removes the bundle and the layers next: nobody may be in them then.
+            await asyncio.shield(monitor.abandon())
             raise
         return monitor
 

@@ -12,7 +12,7 @@ import pytest
 
 from pier.build.progress import BuildEvent, ImageBuilt, StepOutput, StepStarted
 from pier.build.request import BuildRequest, Output, StepFailed
-from tests.root.build_bench import open_bench
+from tests.root.build_bench import context_tar, open_bench
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
@@ -105,7 +105,7 @@ COPY --from=b / /b
 CRASH = """
 import asyncio, sys
 from pathlib import Path
-from tests.root.build_bench import open_bench
+from tests.root.build_bench import context_tar, open_bench
 from pier.build.progress import StepOutput
 
 async def main():
@@ -188,5 +188,27 @@ def test_outputs_are_written(tmp_path: Path) -> None:
             assert "d/a" in tar.getnames()
         with tarfile.open(tmp_path / "oci.tar") as tar:
             assert {"oci-layout", "index.json"} <= set(tar.getnames())
+
+    asyncio.run(main())
+
+
+def test_cancelling_at_any_moment_leaves_nothing(tmp_path: Path) -> None:
+    """Also while a monitor is launched or started, a bundle written, a directory made."""
+    dockerfile = (
+        "FROM busybox AS one\nRUN sleep 987\nFROM busybox\nRUN sleep 987\nCOPY --from=one / /\n"
+    )
+    data = context_tar({"Dockerfile": dockerfile})
+
+    async def main() -> None:
+        async with open_bench(tmp_path / "pier") as bench:
+            for step in range(40):
+                build = bench.build_tar(data, BuildRequest(no_cache=True))
+                task = asyncio.ensure_future(build)
+                await asyncio.sleep(step * 0.003)
+                task.cancel()
+                done, _ = await asyncio.wait({task}, timeout=20)
+                assert done, f"hangs when cancelled after {step * 3} ms"
+                assert bench.left_behind() == []
+                assert processes("sleep 987") == []
 
     asyncio.run(main())

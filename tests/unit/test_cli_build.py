@@ -17,9 +17,12 @@ from pier.cli.build_context import open_context
 from pier.cli.build_extras import (
     NamedContexts,
     Output,
+    check_attestations,
     check_cache_to,
     encode_secrets,
     find_agents,
+    format_metadata,
+    parse_cache_from,
     parse_output,
     parse_outputs,
     read_secrets,
@@ -108,6 +111,9 @@ def test_named_contexts_are_sent_or_named(tmp_path: Path) -> None:
         "img=docker-image://busybox",
         f"two={tmp_path}",
         "g=https://x/y.git",
+        "s=target:stage",
+        f"l=oci-layout://{tmp_path}:1.0@sha256:00",
+        f"m=oci-layout://{tmp_path}",
     ]
     named = NamedContexts(texts)
     assert named.values == {
@@ -115,9 +121,12 @@ def test_named_contexts_are_sent_or_named(tmp_path: Path) -> None:
         "img": "docker-image://busybox",
         "two": "input:contexts/1",
         "g": "https://x/y.git",
+        "s": "target:stage",
+        "l": "oci-layout:contexts/2:1.0@sha256:00",
+        "m": "oci-layout:contexts/3",
     }
-    assert named.directories == [str(tmp_path)] * 2
-    for text in ("x", "x=", f"x={tmp_path}/none", "x=target:y", "x=oci-layout://y"):
+    assert named.directories == [str(tmp_path)] * 4
+    for text in ("x", "x=", f"x={tmp_path}/none", "x=store://y", "x=oci-layout://y"):
         with pytest.raises(Fault):
             NamedContexts([text])
 
@@ -231,3 +240,34 @@ def test_the_view_shows_steps_and_what_the_failing_one_said(
     end = shown.rpartition("[3/3]")[2]
     assert "   | compiling\n" in end
     assert "\x1b[2J" not in shown
+
+
+def test_caches_are_named_as_docker_and_as_buildx_do() -> None:
+    assert parse_cache_from(["a,b:1", "type=registry,ref=host:5000/c", "d"]) == [
+        "a", "b:1", "host:5000/c", "d"
+    ]  # fmt: skip
+    for text in ("type=gha", "type=registry", "type=registry,ref=a,x=y"):
+        with pytest.raises(Fault):
+            parse_cache_from([text])
+
+
+def test_attestations_are_refused_and_their_absence_is_not() -> None:
+    check_attestations([], "false", "False")
+    for words in ((["type=sbom"], "false", "false"), ([], "mode=max", "false"), ([], "false", "1")):
+        with pytest.raises(Fault, match="attestations are not supported"):
+            check_attestations(*words)
+
+
+def test_metadata_names_what_was_built() -> None:
+    text = format_metadata("sha256:1", ["a", "host:5000/b:2"])
+    assert json.loads(text) == {
+        "containerimage.config.digest": "sha256:1",
+        "image.name": "docker.io/library/a:latest,host:5000/b:2",
+    }
+    assert json.loads(format_metadata("", [])) == {}
+
+
+def test_an_output_can_name_the_image() -> None:
+    assert parse_output('type=image,"name=a,b:1"').names == ["a", "b:1"]
+    with pytest.raises(Fault, match="'name' is not supported"):
+        parse_output("type=tar,dest=x,name=a")
