@@ -162,7 +162,9 @@ class Containers:
 
     async def top(self, name: str, ps_args: str) -> TopRows:
         container = self._running(name)
-        return await top.top(container, ps_args)
+        rows = await top.top(container, ps_args)
+        self._parts.announce(container, "top")
+        return rows
 
     async def logs(self, name: str, query: LogQuery) -> AsyncIterator[LogChunk]:
         return await self._logs.read(self._parts.store.get(name), query)

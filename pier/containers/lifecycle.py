@@ -141,6 +141,7 @@ class Lifecycle:
             if container.state.active:
                 number = parse_signal(signal or container.spec.stop_signal or "SIGTERM")
                 await self._stop(container, number, self._patience(container, timeout_s))
+                self._parts.announce(container, "stop")
             await self.start(container.id)
         finally:
             live.restarting_by_user = False

@@ -200,6 +200,7 @@ class Networks:
                 if not network.predefined and unused and wanted(network):
                     await self._remove(network)
                     pruned.append(network.name)
+        self._events.publish("network", "prune", "", {"reclaimed": "0"})
         return pruned
 
     # Containers

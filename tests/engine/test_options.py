@@ -132,3 +132,18 @@ def test_only_shareable_ipc_is_shared(daemon: Daemon) -> None:
     daemon.docker("run", "-d", "--name", "other", "busybox", "sleep", "300")
     said = daemon.docker("run", "--ipc", "container:other", "busybox", "true", status=125)
     assert "non-shareable IPC (hint: use IpcMode:shareable for the donor container)" in said
+
+
+def test_aliases_need_a_network_of_ones_own(daemon: Daemon) -> None:
+    for network in ("host", "none", "bridge"):
+        body = {
+            "Image": "busybox",
+            "Cmd": ["true"],
+            "HostConfig": {"NetworkMode": network},
+            "NetworkingConfig": {"EndpointsConfig": {network: {"Aliases": ["x"]}}},
+        }
+        status, answer = daemon.api("POST", "/v1.48/containers/create", body)
+        if status == 201:
+            status, answer = daemon.api("POST", f"/v1.48/containers/{answer['Id']}/start")
+        assert status == 400
+        assert "network-scoped aliases are only supported" in answer["message"]

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -210,3 +211,32 @@ def test_init_reaps(daemon: Daemon) -> None:
         assert done.stdout.startswith(b"/sbin/docker-init\0--\0cat")
         assert "docker-init" in daemon.docker("version")
         assert daemon.docker("info", "-f", "{{.InitBinary}} {{.InitCommit.ID}}").split()[1:]
+
+
+def test_what_happened_is_told_in_dockers_order(daemon: Daemon) -> None:
+    since = repr(time.time())
+    daemon.docker("run", "-d", "--name", "told", "-v", "toldvol:/v", "busybox", "sleep", "300")
+    daemon.docker("top", "told")
+    daemon.docker("restart", "-t", "0", "told")
+    daemon.docker("rm", "-f", "told")
+    daemon.docker("volume", "rm", "toldvol")
+    daemon.docker("network", "prune", "-f")
+    said = daemon.docker("events", "--since", since, "--until", repr(time.time()),
+                         "--format", "{{.Type}} {{.Action}}")  # fmt: skip
+    start = ["network connect", "volume mount", "container start"]
+    end = ["container die", "volume unmount", "network disconnect"]
+    assert said.splitlines() == [
+        "volume create", "container create", *start, "container top",
+        "container kill", "container kill", *end, "container stop",
+        *start, "container restart",
+        "container kill", *end, "container destroy", "volume destroy", "network prune",
+    ]  # fmt: skip
+
+
+def test_an_end_is_not_before_its_beginning(daemon: Daemon) -> None:
+    for _ in range(3):
+        daemon.docker("run", "--name", "brief", "busybox", "true")
+        times = daemon.docker("inspect", "-f", "{{.State.StartedAt}} {{.State.FinishedAt}}",
+                              "brief").split()  # fmt: skip
+        assert times == sorted(times)
+        daemon.docker("rm", "brief")
