@@ -203,11 +203,22 @@ class Execs:
     async def run_captured(
         self, container: Container, command: Sequence[str], timeout_s: float, limit: int
     ) -> Exit | None:
-        """Run `command` and keep up to `limit` bytes of its output. None: it took too long."""
-        spec = ExecSpec(cmd=tuple(command))
-        exec_id = await self.create(container.id, spec)
+        """Run `command` and keep up to `limit` bytes of its output. None: it took too long.
+
+        Its record is not kept: an image may have itself probed a hundred times a second.
+        """
+        exec_id = await self.create(container.id, ExecSpec(cmd=tuple(command)))
+        try:
+            return await self._run_captured(container, exec_id, timeout_s, limit)
+        finally:
+            self._drop(exec_id)
+
+    async def _run_captured(
+        self, container: Container, exec_id: str, timeout_s: float, limit: int
+    ) -> Exit | None:
         found = self._get(exec_id)
         self._may_start(exec_id)
+        command = found.record.spec.cmd
         order = await self._order(container, found, None)
         order = order._replace(capture_bytes=limit)
         self._announce(container, f"exec_start: {' '.join(command)}", exec_id)
@@ -243,13 +254,19 @@ class Execs:
         """Drop what ended long ago, and what was never started in a container that is gone."""
         horizon = self._parts.clock_ns() - KEPT_NS
         for exec_id, found in tuple(self._execs.items()):
-            container = self._parts.store.find(found.record.container_id)
-            if (found.ended_ns and found.ended_ns < horizon) or (
-                container is None and found.monitor is None
-            ):
-                del self._execs[exec_id]
-                if container is not None:
-                    self._parts.live[container.id].execs.discard(exec_id)
+            if found.ended_ns:
+                forgotten = found.ended_ns < horizon
+            else:
+                gone = self._parts.store.find(found.record.container_id) is None
+                forgotten = gone and found.monitor is None
+            if forgotten:
+                self._drop(exec_id)
+
+    def _drop(self, exec_id: str) -> None:
+        found = self._execs.pop(exec_id)
+        container = self._parts.store.find(found.record.container_id)
+        if container is not None:
+            self._parts.live[container.id].execs.discard(exec_id)
 
 
 def _check_running(container: Container) -> None:

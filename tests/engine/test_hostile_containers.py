@@ -162,6 +162,27 @@ def test_a_fork_bomb_stays_within_its_limit(daemon: Daemon) -> None:
     assert daemon.docker("ps", "-aq", "--filter", "name=bomb") == ""
 
 
+def test_endless_probes_leave_no_records(daemon: Daemon) -> None:
+    """An image's health check may have no pause at all."""
+    options = ("--health-cmd", "true", "--health-interval", "1ms")
+    with running(daemon, "probed", "sleep 600", *options):
+        show = ("inspect", "-f", "{{.State.Health.Status}} {{len .ExecIDs}}", "probed")
+        wait_until(lambda: daemon.docker(*show).startswith("healthy"), "it is healthy")
+        probes: set[str] = set()
+
+        def probed() -> set[str]:
+            events = ("--since", "10s", "--until", "0s", "--filter", "container=probed")
+            told = daemon.docker("events", *events, "--format", "{{json .}}").splitlines()
+            probes.update(
+                line.partition('"execID":"')[2][:64] for line in told if "exec_die" in line
+            )
+            return probes
+
+        wait_until(probed, "probes have ended")
+        for probe in probes:
+            assert daemon.api("GET", f"/exec/{probe}/json")[0] == 404
+
+
 def test_garbage_for_the_dns_server_is_no_trouble(daemon: Daemon) -> None:
     daemon.docker("network", "create", "names")
     script = (
