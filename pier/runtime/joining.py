@@ -5,7 +5,6 @@ namespace, a process that left its container's group) is not understood: `NotUnd
 runtime's own exec is to be asked.
 """
 
-import contextlib
 import errno
 import os
 from typing import NamedTuple
@@ -112,7 +111,7 @@ def _group(point: str, group: str, path: str, *, unified: bool) -> Group:
 
 
 def join_groups(opened: list[tuple[int, int]]) -> None:
-    """Join each group: descriptors as `open_groups` gave them, closed afterwards."""
+    """Join each group: descriptors as `open_groups` gave them."""
     for fd, other in opened:
         try:
             os.write(fd, b"0")
@@ -121,9 +120,13 @@ def join_groups(opened: list[tuple[int, int]]) -> None:
             if other < 0 or error.errno not in (errno.EBUSY, errno.EOPNOTSUPP):
                 raise
             os.write(other, b"0")
-        for number in (fd, other):
-            with contextlib.suppress(OSError):
-                os.close(number)
+
+
+def close_groups(opened: list[tuple[int, int]]) -> None:
+    for pair in opened:
+        for fd in pair:
+            if fd >= 0:
+                os.close(fd)
 
 
 def open_groups(groups: tuple[Group, ...]) -> list[tuple[int, int]]:

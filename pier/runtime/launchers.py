@@ -1,10 +1,12 @@
 """Which way a process is started: by an OCI runtime, or an exec without one."""
 
+import contextlib
 from typing import Protocol
 
 from pier.runtime.launcher import OciLauncher
 from pier.runtime.native_exec import NativeLauncher
 from pier.runtime.orders import ExecOrder, MonitorOrder
+from pier.runtime.prepared import NotPrepared
 from pier.runtime.stdio import ChildFds, Directory
 
 
@@ -21,7 +23,15 @@ class Launcher(Protocol):
     def release(self) -> None: ...
 
 
-def first_launcher(order: MonitorOrder | ExecOrder, directory: Directory) -> Launcher:
+def prepared_launcher(
+    order: MonitorOrder | ExecOrder, directory: Directory, stdio: ChildFds, console: str
+) -> Launcher:
+    """One that is ready to begin, or will be. Raises NotPrepared."""
     if isinstance(order, ExecOrder) and order.native is not None:
-        return NativeLauncher(order, order.native, directory)
-    return OciLauncher(order, directory)
+        native = NativeLauncher(order, order.native, directory)
+        with contextlib.suppress(NotPrepared):
+            native.prepare(stdio, console)
+            return native
+    launcher = OciLauncher(order, directory)
+    launcher.prepare(stdio, console)
+    return launcher

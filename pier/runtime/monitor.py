@@ -22,7 +22,7 @@ from pier.runtime import protocol
 from pier.runtime.clients import Clients
 from pier.runtime.control import Control, Request
 from pier.runtime.launcher import LaunchFailed, OciLauncher
-from pier.runtime.launchers import first_launcher
+from pier.runtime.launchers import prepared_launcher
 from pier.runtime.log_file import LogFile
 from pier.runtime.log_format import STDOUT
 from pier.runtime.loop import Loop
@@ -86,8 +86,9 @@ class Monitor:
         self._oom: OomWatch | None = None
         self._prepare_stdio()
         # First of all: a child goes its way while the rest is made here.
-        self._launcher = first_launcher(order, self._directory)
-        self._launcher.prepare(self._child, self._console_path())
+        self._launcher = prepared_launcher(
+            order, self._directory, self._child, self._console_path()
+        )
         self._control = Control(self._loop, self._directory, self._greeting, self._on_request)
         self._control.on_lonely = self._on_lonely
         self._control.add(control)

@@ -7,13 +7,14 @@ monitor, a subreaper, is the program's parent. Same seam as `launcher.OciLaunche
 says why this is as safe as a runtime.
 """
 
+import contextlib
 import errno
 import json
 import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from pier.linux import privileges, syscalls
@@ -22,7 +23,7 @@ from pier.runtime.becoming import BecomingFailed, Setting, become, close_all_but
 from pier.runtime.failures import start_failed
 from pier.runtime.launcher import PROCESS_NAME, LaunchFailed
 from pier.runtime.orders import ExecOrder, NativeExec
-from pier.runtime.prepared import NotPrepared, Waiting, fork_waiting
+from pier.runtime.prepared import Gate, NotPrepared, Waiting, fork_waiting
 from pier.runtime.stdio import ChildFds, Directory
 
 _OUTCOME_BYTES = 1 << 16
@@ -37,7 +38,7 @@ class NotSealed(Exception):
 class NativeLauncher:
     """Nobody waits for the child to be ready; `finish` hears how it went.
 
-    It raises NotPrepared where the runtime's own exec is to be asked instead.
+    `prepare` and `finish` raise NotPrepared where the runtime's own exec is to be asked instead.
     """
 
     def __init__(self, order: ExecOrder, native: NativeExec, directory: Directory) -> None:
@@ -49,11 +50,38 @@ class NativeLauncher:
         self._outcome = -1
 
     def prepare(self, stdio: ChildFds, console: str) -> None:
-        """Fork a child that enters the container, but for its pids, and waits."""
-        self._outcome, writing = os.pipe()
-        child = _Child(self._order, self._native, self._directory, stdio, console, writing)
-        self._waiting = fork_waiting(child.run)
-        os.close(writing)
+        """Look up all that the host's files say, and fork a child that enters the container."""
+        with contextlib.ExitStack() as undo:
+            try:
+                check_sealed()
+                process = json.loads(self._directory.read(PROCESS_NAME))
+                container = joining.find_container(self._native.pid, self._order.cgroup)
+                undo.callback(os.close, container.pidfd)
+                setting = self._setting(stdio, console, container, undo)
+                self._outcome, writing = os.pipe()
+                undo.callback(os.close, writing)
+            except (OSError, NotSealed, joining.NotUnderstood) as error:
+                raise NotPrepared(f"{type(error).__name__}: {error}") from error
+            self._waiting = fork_waiting(_Child(process, setting, container, writing).run)
+
+    def _setting(
+        self,
+        stdio: ChildFds,
+        console: str,
+        container: joining.Container,
+        undo: contextlib.ExitStack,
+    ) -> Setting:
+        terminal = undo.enter_context(_connect(console)) if console else None
+        groups = joining.open_groups(container.groups)
+        undo.callback(joining.close_groups, groups)
+        return Setting(
+            stdio=stdio,
+            console=terminal,
+            groups=groups,
+            keyring=self._native.keyring,
+            filter=_read(self._native.filter) if self._native.filter else b"",
+            filter_flags=self._native.filter_flags,
+        )
 
     def begin(self) -> int:
         """The pid whose end says that there is an outcome."""
@@ -86,65 +114,51 @@ class NativeLauncher:
 
 
 class _Child:
-    """What happens in the first child."""
+    """What happens in the child."""
 
     def __init__(
         self,
-        order: ExecOrder,
-        native: NativeExec,
-        directory: Directory,
-        stdio: ChildFds,
-        console: str,
+        process: Mapping[str, Any],  # an OCI process object: foreign JSON by nature
+        setting: Setting,
+        container: joining.Container,
         outcome: int,
     ) -> None:
-        self._order = order
-        self._native = native
-        self._directory = directory
-        self._stdio = stdio
-        self._console = console
+        self._process = process
+        self._setting = setting
+        self._container = container
         self._outcome = outcome
-        self._process: dict[str, Any] = {}  # an OCI process object: foreign JSON by nature
-        self._setting: Setting | None = None
 
-    def run(self, told: Callable[[], bool]) -> None:
+    def run(self, gate: Gate) -> None:
         try:
-            self._enter()
+            self._enter(gate)
         except Exception as error:  # whatever it is, the runtime may know better
             self._end(NOT_PREPARED, f"{type(error).__name__}: {error}")
-        if told():
+        if gate.opened():
             self._start()
 
-    def _enter(self) -> None:
-        """Everything that needs the host's files, and then out of their sight."""
+    def _enter(self, gate: Gate) -> None:
+        """Into the container's namespaces, with nothing of the host's but what is needed."""
+        close_all_but([*self._needed(), self._container.pidfd, gate.fd])
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         privileges.hide_memory()
-        _check_sealed()
-        self._process = json.loads(self._directory.read(PROCESS_NAME))
-        container = joining.find_container(self._native.pid, self._order.cgroup)
-        self._setting = Setting(
-            stdio=self._stdio,
-            console=_connect(self._console) if self._console else None,
-            groups=joining.open_groups(container.groups),
-            keyring=self._native.keyring,
-            filter=_read(self._native.filter) if self._native.filter else b"",
-            filter_flags=self._native.filter_flags,
-        )
         if "oomScoreAdj" in self._process:
             _set_oom_score_adj(self._process["oomScoreAdj"])
         # Nothing must ever be loaded from the container's files.
         sys.path, sys.meta_path, sys.path_hooks = [], [], []
-        syscalls.setns(container.pidfd, container.flags)
+        syscalls.setns(self._container.pidfd, self._container.flags)
 
-    def _start(self) -> NoReturn:
-        """Nothing of the host's is open any more when the program's process begins to be."""
+    def _needed(self) -> list[int]:
         setting = self._setting
-        assert setting is not None
         console = [] if setting.console is None else [setting.console.fileno()]
         groups = [fd for pair in setting.groups for fd in pair]
-        close_all_but([*self._stdio, *console, *groups, self._outcome])
+        return [*setting.stdio, *console, *groups, self._outcome]
+
+    def _start(self) -> NoReturn:
+        """When the program's process begins to be, nothing of the host's is open any more."""
+        close_all_but(self._needed())
         try:
-            pid = become(self._process, setting, self._outcome)
+            pid = become(self._process, self._setting, self._outcome)
         except BecomingFailed as error:
             self._end(FAILED, str(error))
         except BaseException as error:  # it must reach the monitor, whatever it is
@@ -156,7 +170,7 @@ class _Child:
         os._exit(0)
 
 
-def _check_sealed() -> None:
+def check_sealed() -> None:
     """What we run from must not be written to, whoever gets hold of /proc/self/exe.
 
     See `sealed.py` and CVE-2019-5736.

@@ -62,14 +62,14 @@ def prepare(argv: list[str], stdio: ChildFds, before: Callable[[], None]) -> Pre
     """Fork a child that runs `before` and then waits to exec `argv`. Raises NotPrepared."""
     report_out, report_in = os.pipe()
 
-    def run(told: Callable[[], bool]) -> None:
+    def run(gate: Gate) -> None:
         try:
             before()
         except BaseException as error:  # it must reach the parent, whatever it is
             os.write(report_in, f"{type(error).__name__}: {error}".encode()[:_REPORT_BYTES])
             raise
         os.close(report_in)  # with nothing said: ready
-        if told():
+        if gate.opened():
             _exec(argv, stdio)
 
     child = fork_waiting(run)
@@ -83,14 +83,24 @@ def prepare(argv: list[str], stdio: ChildFds, before: Callable[[], None]) -> Pre
     return Prepared(child, namespace)
 
 
-def fork_waiting(run: Callable[[Callable[[], bool]], None]) -> Waiting:
-    """Fork a child that does `run(told)` and ends; told() waits for `go`, and says False else."""
+class Gate(NamedTuple):
+    """Where a child waits."""
+
+    fd: int
+
+    def opened(self) -> bool:
+        """Waits for `go`; False if that will never be."""
+        return bool(os.read(self.fd, 1))
+
+
+def fork_waiting(run: Callable[[Gate], None]) -> Waiting:
+    """Fork a child that does `run(gate)`, and ends."""
     gate_out, gate_in = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
             os.close(gate_in)
-            run(lambda: bool(os.read(gate_out, 1)))
+            run(Gate(gate_out))
         finally:
             os._exit(_EXEC_FAILED)
     os.close(gate_out)

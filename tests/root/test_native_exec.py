@@ -211,13 +211,14 @@ async def test_what_waits_to_be_started_is_in_the_container_but_not_among_its_pr
     order, container = await started(bench)
     bench.native = True
     monitor = await bench.exec(order, "true")
-    waiting = [
-        pid
-        for pid in (int(path.name) for path in Path("/proc").glob("[0-9]*"))
-        if namespace(pid, "mnt") == namespace(container.pid, "mnt") and pid != container.pid
-    ]
-    assert len(waiting) == 1
-    assert namespace(waiting[0], "pid") == namespace(os.getpid(), "pid")
+
+    def waiting() -> list[int]:
+        pids = (int(path.name) for path in Path("/proc").glob("[0-9]*"))
+        inside = namespace(container.pid, "mnt")
+        return [pid for pid in pids if namespace(pid, "mnt") == inside and pid != container.pid]
+
+    await until(lambda: len(waiting()) == 1)
+    assert namespace(waiting()[0], "pid") == namespace(os.getpid(), "pid")
     await monitor.start()
     assert (await monitor.wait()).code == 0
     await monitor.ended()
