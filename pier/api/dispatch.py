@@ -10,6 +10,8 @@ import re
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -50,6 +52,14 @@ class PageNotFound(errors.NotFound):
 class CrossOrigin(errors.Forbidden):
     def __init__(self) -> None:
         super().__init__("requests from web pages are refused")
+
+
+class StrangeHost(errors.Forbidden):
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"requests for host {host!r} are refused without TLS: it is no name of this machine "
+            "that a web page could not have made up"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +136,40 @@ class Dispatcher:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         if "Origin" in request.headers:
             raise CrossOrigin
+        _check_host(request)
         if request.method == "OPTIONS":
             return answers.empty(200)
         version, path = _split(request.path)
         match = self._table.find(request.method, path)
         call = Call(request, request.app[ENGINE], negotiated(version, self._minimum), match.path)
         return await match.handler(call)
+
+
+def _check_host(request: web.Request) -> None:
+    """Raise StrangeHost where a page's own name may have been made to mean 127.0.0.1.
+
+    A browser sends no Origin with what it takes for the page's own server, so what it asks for
+    would be read by the page (DNS rebinding). Such names have dots, and their `localhost` none.
+    """
+    transport = request.transport
+    if transport is None or transport.get_extra_info("sslcontext") is not None:
+        return
+    if not isinstance(transport.get_extra_info("sockname"), tuple):
+        return
+    try:
+        name = urlsplit(f"//{request.host}").hostname or ""
+    except ValueError:
+        raise StrangeHost(request.host) from None
+    if "." in name and not name.endswith(".localhost") and not _is_address(name):
+        raise StrangeHost(request.host)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _split(path: str) -> tuple[str | None, str]:

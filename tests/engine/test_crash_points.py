@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from typing_extensions import override
 
 from tests.daemon import Daemon, wait_until
 from tests.invariants import broken
@@ -65,6 +66,7 @@ class Case:
         self.ready = ready
         self.good = good
 
+    @override
     def __str__(self) -> str:
         return self.name
 

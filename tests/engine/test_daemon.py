@@ -1,5 +1,7 @@
 """The daemon as a process: side by side, activated, reloaded, told to stop."""
 
+import contextlib
+import http.client
 import json
 import os
 import signal
@@ -165,3 +167,16 @@ def test_loopback_tcp(tmp_path: Path) -> None:
         )  # fmt: skip
         assert done.stdout == "linux\n"
         assert daemon.docker("ps", "-q") == ""
+        for host, status in (
+            ("localhost:18098", 200), ("[::1]", 200), ("api.moby.localhost", 200),
+            ("docker", 200), ("rebound.example.com", 403), ("[x", 403),
+        ):  # fmt: skip
+            assert asked(host, 18098) == status, host
+
+
+def asked(host: str, port: int) -> int:
+    """What a browser gets on a page whose name was made to mean 127.0.0.1."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    with contextlib.closing(connection):
+        connection.request("GET", "/_ping", headers={"Host": host})
+        return connection.getresponse().status
