@@ -9,7 +9,7 @@ before and after.
 import contextlib
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,8 +116,12 @@ class LayerExtractor(Extractor):
         os.setxattr(where, OPAQUE_XATTR, b"y", follow_symlinks=False)
 
 
-def extract_layer(chunks: Iterable[bytes], directory: Path) -> Extracted:
+def extract_layer(
+    chunks: Iterable[bytes], directory: Path, check: Callable[[int], None] | None = None
+) -> Extracted:
     """Extract a layer, compressed or not, into the empty `directory`.
+
+    check is told the size of each piece of the plain archive, and may raise: no room for more.
 
     Decompressing, hashing and extracting overlap in threads that end with the call; `chunks` is
     read in one of them. Raises InvalidArchive, BrokenStream, ExtractFailed; the directory is of
@@ -128,7 +132,7 @@ def extract_layer(chunks: Iterable[bytes], directory: Path) -> Extracted:
     try:
         with (
             in_thread(decompressed(chunks)) as plain,
-            contextlib.closing(hasher.watch(plain)) as watched,
+            contextlib.closing(hasher.watch(_checked(plain, check))) as watched,
             LayerExtractor(root_fd) as extractor,
         ):
             reader = TarReader(watched)
@@ -138,6 +142,12 @@ def extract_layer(chunks: Iterable[bytes], directory: Path) -> Extracted:
     finally:
         os.close(root_fd)
     return Extracted(hasher.digest, extractor.size, tuple(extractor.implied))
+
+
+def _checked(chunks: Iterator[bytes], check: Callable[[int], None] | None) -> Iterator[bytes]:
+    if check is None:
+        return chunks
+    return (chunk for chunk in chunks if check(len(chunk)) is None)
 
 
 def inherit(directory: Path, lower: Sequence[Path], implied: Sequence[bytes]) -> None:

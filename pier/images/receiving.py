@@ -10,8 +10,6 @@ published and the directory becomes part of a committed snapshot only then.
 """
 
 import asyncio
-import os
-from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,18 +17,14 @@ from pathlib import Path
 from pier.archive.compression import BrokenStream, chunks_of
 from pier.archive.entry import InvalidArchive
 from pier.archive.layer import Extracted, extract_layer
-from pier.errors import Failed, InvalidArgument
+from pier.errors import InvalidArgument
+from pier.images.room import Room
 from pier.images.transfer import Meter, Pipe, blocking, settled
 from pier.images.unpack import DiffIdMismatch
 from pier.oci.digest import Descriptor, Digest, DigestMismatch
 from pier.registry.failures import WrongContent
 from pier.registry.repository import Repository
 from pier.store.content import ContentStore, Ingest, SizeMismatch
-
-_SLICE = 64 * 1024
-"""Compressed bytes between two looks at the disk: at most 64 MiB of plain ones."""
-_RESERVE = 256 * 1024 * 1024
-_RESERVE_PART = 20
 
 
 class LayerVerificationFailed(WrongContent):
@@ -40,16 +34,6 @@ class LayerVerificationFailed(WrongContent):
 
 class WrongLeftovers(LayerVerificationFailed):
     """What an earlier attempt left may be to blame: worth one attempt from nothing."""
-
-
-class DiskWouldFill(Failed):
-    """A layer, honest or a bomb, that needs more room than there is."""
-
-    def __init__(self, digest: Digest) -> None:
-        super().__init__(
-            f"layer {digest} does not fit: unpacking it leaves less than the disk needs to work; "
-            "free some space (docker system prune), or do not trust this image"
-        )
 
 
 class _TransferBroken(Exception):
@@ -97,25 +81,16 @@ class Extractors:
 
     def _extract_file(self, layer: Layer, path: Path, directory: Path) -> Extracted:
         with path.open("rb") as file:
-            return extract_layer(self._guarded(layer, chunks_of(file), directory), directory)
+            return extract_layer(chunks_of(file), directory, self._room(layer, directory))
 
     def _extract(self, layer: Layer, pipe: Pipe, directory: Path) -> Extracted:
         try:
-            return extract_layer(self._guarded(layer, pipe, directory), directory)
+            return extract_layer(pipe, directory, self._room(layer, directory))
         finally:
             pipe.close()
 
-    def _guarded(self, layer: Layer, chunks: Iterable[bytes], directory: Path) -> Iterator[bytes]:
-        """Pass `chunks` on in slices as long as the disk has room."""
-        reserve = self._reserve_bytes
-        for chunk in chunks:
-            for start in range(0, len(chunk), _SLICE):
-                found = os.statvfs(directory)
-                if reserve is None:
-                    reserve = min(_RESERVE, found.f_blocks * found.f_frsize // _RESERVE_PART)
-                if found.f_bavail * found.f_frsize < reserve:
-                    raise DiskWouldFill(layer.blob.digest)
-                yield chunk[start : start + _SLICE]
+    def _room(self, layer: Layer, directory: Path) -> Room:
+        return Room(directory, layer.blob.digest, self._reserve_bytes)
 
 
 class _Sink:

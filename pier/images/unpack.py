@@ -19,6 +19,7 @@ from pier.archive.compression import chunks_of, decompressed
 from pier.archive.layer import Extracted, extract_layer, inherit
 from pier.errors import InvalidArgument
 from pier.images.model import Progress
+from pier.images.room import Room
 from pier.oci.digest import Descriptor, Digest
 from pier.oci.image import chain_ids
 from pier.store.content import ContentStore, Ingest, SizeMismatch
@@ -58,7 +59,8 @@ def extract(
     total, where known, is also the bound: nobody can send more than was announced.
     """
     passed = _passed(chunks, ingest, total, progress)
-    extracted = extract_layer(passed, directory)
+    room = Room(directory, expected or "of this archive")
+    extracted = extract_layer(passed, directory, room)
     if ingest is not None:
         ingest.verify(total or None)
     if expected is not None and extracted.diff_id != expected:

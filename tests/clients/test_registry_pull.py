@@ -18,7 +18,8 @@ from aiohttp import web
 
 from pier.errors import NotFound, PierError
 from pier.images.pull import ForeignLayer, IndexInIndex, Puller
-from pier.images.receiving import DiskWouldFill, LayerVerificationFailed
+from pier.images.receiving import LayerVerificationFailed
+from pier.images.room import DiskWouldFill
 from pier.images.unpack import DiffIdMismatch
 from pier.oci.manifest import OCI_INDEX, Schema1Refused
 from pier.oci.platform import NoMatchingPlatform, WrongPlatform
@@ -372,6 +373,33 @@ def test_a_gzip_bomb_is_refused_before_the_disk_is_full_in_bounded_memory(store:
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
     assert grown < 64_000_000, grown
     assert store.snapshotter.list_keys("unpack/") == []
+
+
+def test_a_bomb_in_an_archive_is_refused_before_a_small_disk_is_full(tmp_path: Path) -> None:
+    """`docker load`, on a disk of 64 MB."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "none", tmp_path], check=True)
+    try:
+        plain = tar({"zeros": bytes(200_000_000)})
+        image = make_image(plain)
+        manifest = [{"Config": "c.json", "RepoTags": ["bomb:1"], "Layers": ["l"]}]
+        documents = {"c.json": image.config, "manifest.json": json.dumps(manifest).encode()}
+        archive = tar({"l": image.layers[0], **documents})
+
+        async def load(store: Store) -> None:
+            async for _ in store.images.load(_one(archive)):
+                pass
+
+        with opened(tmp_path / "store") as store:
+            with pytest.raises(DiskWouldFill, match="does not fit"):
+                asyncio.run(load(store))
+            assert store.images.list_() == []
+            assert store.snapshotter.list_keys("unpack/") == []
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
+async def _one(data: bytes) -> AsyncIterator[bytes]:
+    yield data
 
 
 def test_the_digest_is_the_same_wherever_it_goes(store: Store, tmp_path: Path) -> None:
