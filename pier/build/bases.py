@@ -27,6 +27,7 @@ class Bases:
         self._images = images
         self._finder = finder
         self._pulls: dict[str, asyncio.Lock] = {}
+        self._seen: dict[str, RunConfig] = {}
         self._imported = asyncio.Lock()
         self._left = list(scope.request.cache_from)
 
@@ -49,6 +50,7 @@ class Bases:
             reference, platform, pull=pull, auths=auths, report=report
         )
         self._scope.keep(image.chain_id)
+        self._seen[reference] = image.config.run
         return image
 
     def from_image(self, image: Image, outer: dict[str, str]) -> StageResult:
@@ -87,6 +89,8 @@ class Bases:
 
     def find_run_config(self, reference: str) -> RunConfig | None:
         """Of an image that is here."""
+        if reference in self._seen:
+            return self._seen[reference]
         image = self._images.find(reference)
         return None if image is None else image.config.run
 

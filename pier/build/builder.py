@@ -8,7 +8,6 @@ What is kept is the cache (rows and their layers) and images. A daemon that come
 calls `restore`: nothing of an interrupted build is left then.
 """
 
-import functools
 import secrets
 import shutil
 import time
@@ -23,7 +22,7 @@ from pier.build.building import Build
 from pier.build.cache_mounts import CacheMounts
 from pier.build.cache_store import DEFAULT_LIMIT_BYTES, CacheStore
 from pier.build.checks import Finding, report
-from pier.build.context import remove_directory
+from pier.build.directories import removed
 from pier.build.layers import Layers
 from pier.build.progress import ImageBuilt, ImageTagged, InOrder, Progress
 from pier.build.pruning import (
@@ -105,7 +104,7 @@ class Builder:
         await self._runner.sweep()
         self._layers.sweep()
         for path in self._tmp.glob("build-*"):
-            await blocking(remove_directory, path)
+            await removed(path)
 
     async def build(
         self,
@@ -213,10 +212,10 @@ class Builder:
     async def _directory(self) -> AsyncIterator[Path]:
         path = self._tmp / f"build-{secrets.token_hex(8)}"
         try:
-            await blocking(functools.partial(path.mkdir, mode=0o700, parents=True))
+            path.mkdir(mode=0o700, parents=True)
             yield path
         finally:
-            await blocking(remove_directory, path)
+            await removed(path)
 
 
 def _checked_tag(text: str) -> Reference:

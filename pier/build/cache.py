@@ -28,12 +28,13 @@ class StepKey:
     parent: str
     instruction: str
     inputs: Mapping[str, str] = field(default_factory=dict)
+    digest: str = field(init=False, compare=False)
+    """The key itself. Names and values are quoted by JSON, so none can pass for another."""
 
-    @property
-    def digest(self) -> str:
-        """The key itself. Names and values are quoted by JSON, so none can pass for another."""
+    def __post_init__(self) -> None:
         parts = [self.parent, self.instruction, sorted(self.inputs.items())]
-        return "sha256:" + hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        digest = "sha256:" + hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        object.__setattr__(self, "digest", digest)
 
     def above(self, below: str) -> str:
         """The parent of what comes next. A step that does not ask what is below it is no parent

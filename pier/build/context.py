@@ -21,6 +21,7 @@ from pier.archive.header import BLOCK_SIZE
 from pier.archive.reader import TarReader
 from pier.archive.walk import join, walk
 from pier.build.copy import ArchiveBomb, Placer, Placing, is_archive
+from pier.build.directories import remove_directory
 from pier.build.ignore import IgnoreRules, read_ignore_file
 from pier.build.parser import MAX_DOCKERFILE_BYTES
 from pier.build.trees import Tree
@@ -73,6 +74,8 @@ class _ContextPlacer(Placer):
 def unpack_where_it_fits(chunks: Iterator[bytes], quick: Path, roomy: Path) -> Path:
     """Unpack into `quick` (memory) if the context is small, else into `roomy` (disk); say where.
 
+    The one that is used is made.
+
     Making thousands of small files is a multiple quicker in memory, and most contexts are small.
     """
     held: list[bytes] = []
@@ -83,11 +86,13 @@ def unpack_where_it_fits(chunks: Iterator[bytes], quick: Path, roomy: Path) -> P
         if size > SMALL_BYTES:
             break
     else:
+        quick.mkdir(mode=0o755)
         with contextlib.suppress(ArchiveBomb):
             unpack_context(iter(held), quick, max_bytes=4 * SMALL_BYTES)
             return quick
         remove_directory(quick)
         chunks = iter(())
+    roomy.mkdir(mode=0o755)
     unpack_context(itertools.chain(held, chunks), roomy)
     return roomy
 
@@ -194,14 +199,6 @@ def _remove_if_empty(root_fd: int, path: bytes) -> None:
 def _goes(rules: IgnoreRules, path: bytes) -> bool:
     name = os.fsdecode(path)
     return rules.excludes(name) and rules.prunes(name)
-
-
-def remove_directory(path: Path) -> None:
-    fd = os.open(path.parent, _DIRECTORY)
-    try:
-        remove_tree(path.name, dir_fd=fd)
-    finally:
-        os.close(fd)
 
 
 def _find_dockerfile(root_fd: int, wanted: str) -> tuple[str, bytes]:

@@ -71,17 +71,24 @@ async def gather(
     keyword: str, step: CopyStep, sources: Sources, directory: Path, on_open: Callable[[int], None]
 ) -> Gathered:
     """Find everything the step copies. on_open is told each descriptor to close in the end."""
+    fetched: dict[str, Piece] = {}
+    for source in step.sources if step.remotes else ():
+        if is_http_url(source):
+            fetched[source] = await _downloaded(source, step, directory, on_open)
+        elif is_git_url(source):
+            fetched[source] = await _checked_out(source, step, directory, on_open)
+    tree = await sources.tree(step.origin)
+    return await blocking(_gathered, keyword, step, fetched, tree)
+
+
+def _gathered(keyword: str, step: CopyStep, fetched: Mapping[str, Piece], tree: Tree) -> Gathered:
     pieces: list[Piece] = []
     for source in step.sources:
-        if step.remotes and is_http_url(source):
-            pieces.append(await _downloaded(source, step, directory, on_open))
-        elif step.remotes and is_git_url(source):
-            pieces.append(await _checked_out(source, step, directory, on_open))
+        if source in fetched:
+            pieces.append(fetched[source])
         else:
-            tree = await sources.tree(step.origin)
-            pieces += await blocking(_local, keyword, source, step, tree)
-    inputs = await blocking(_inputs, step, pieces)
-    return Gathered(step=step, pieces=tuple(pieces), inputs=inputs)
+            pieces += _local(keyword, source, step, tree)
+    return Gathered(step=step, pieces=tuple(pieces), inputs=_inputs(step, pieces))
 
 
 def perform(gathered: Gathered, overlay: Overlay, now_ns: int) -> None:

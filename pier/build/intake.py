@@ -1,6 +1,6 @@
 """How a build gets its main context: from what the client sends, or from where a URL says."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,20 +33,33 @@ class Intake:
     async def receive(self, stream: AsyncIterator[bytes]) -> tuple[Context, Path]:
         """The main context, and the directory that `input:` contexts are below."""
         remote, parcel = self.request.remote, None
-        if self.request.parcel or not remote:
+        if not (remote or self.request.parcel):
+            return await self._plain(stream)
+        if self.request.parcel:
             parcel = await self._unpacked(stream)
         if remote:
             place = await self._fetched(remote)
         else:
             assert parcel is not None
-            place = below(parcel, PARCEL_MAIN) if self.request.parcel else parcel
+            place = below(parcel, PARCEL_MAIN)
         context = await blocking(open_context, place, self.request.dockerfile)
         return context, parcel or place
 
+    async def _plain(self, stream: AsyncIterator[bytes]) -> tuple[Context, Path]:
+        """The usual case, in one go."""
+        quick, roomy = self._places()
+
+        def work(chunks: Iterator[bytes]) -> tuple[Context, Path]:
+            place = unpack_where_it_fits(chunks, quick, roomy)
+            return open_context(place, self.request.dockerfile), place
+
+        return await work_on(stream, work)
+
+    def _places(self) -> tuple[Path, Path]:
+        return self.quick / "context", self.directory / "context"
+
     async def _unpacked(self, stream: AsyncIterator[bytes]) -> Path:
-        place, quick = self.directory / "context", self.quick / "context"
-        for path in (place, quick):
-            path.mkdir(mode=0o755)
+        quick, place = self._places()
         return await work_on(stream, lambda it: unpack_where_it_fits(it, quick, place))
 
     async def _fetched(self, remote: str) -> Path:

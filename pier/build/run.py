@@ -7,7 +7,6 @@ so a daemon that comes after a crash finds and ends it (`sweep`).
 
 import asyncio
 import contextlib
-import functools
 import os
 import secrets
 import socket
@@ -17,12 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from pier.build.directories import removed
 from pier.build.owners import Identity, find_identity
 from pier.build.stubs import forget_untouched, missing_paths, remove_stubs
 from pier.errors import Failed
 from pier.images.transfer import blocking
 from pier.linux.mount import Overlay, open_overlay
-from pier.linux.trees import remove_tree
 from pier.runtime.bundle import remove_bundle, write_bundle
 from pier.runtime.monitors import Monitor, RuntimeFailed, adopt
 from pier.runtime.oci_runtime import Runtimes
@@ -175,10 +174,10 @@ class Runner:
         """A directory on the machine's tmpfs, gone with the block: secrets, scripts."""
         path = self._root / f"files-{secrets.token_hex(16)}"
         try:
-            await blocking(functools.partial(path.mkdir, mode=0o700, parents=True))
+            path.mkdir(mode=0o700, parents=True)
             yield path
         finally:
-            await blocking(_remove, path)
+            await removed(path)
 
     async def run(self, command: Command, rootfs: Rootfs, output: Callable[[bytes], None]) -> Ended:
         """Run to the end; cancelling kills the process and waits until nothing is left.
@@ -254,7 +253,7 @@ class Runner:
             elif not bundle.name.startswith("files-"):
                 for runtime in self._runtimes.list_():
                     await self._runtimes.delete(runtime, bundle.name)
-            await blocking(_remove, bundle)
+            await removed(bundle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,15 +286,6 @@ def _prepare(command: Command, rootfs: Rootfs, place: NetworkPlace, files: Path)
     finally:
         os.close(root_fd)
     return _Prepared(identity, missing, tuple(mounts), written)
-
-
-def _remove(directory: Path) -> None:
-    """Whatever a RUN wrote in it, however deep."""
-    fd = os.open(directory.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        remove_tree(directory.name, dir_fd=fd)
-    finally:
-        os.close(fd)
 
 
 async def _clean_up(rootfs: Rootfs, missing: tuple[str, ...]) -> None:

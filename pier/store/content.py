@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from pier.errors import InvalidArgument, NotFound
-from pier.oci.digest import Descriptor, Digest, DigestMismatch, encoded
+from pier.oci.digest import Descriptor, Digest, DigestMismatch, digest_of, encoded
 from pier.store.database import Database
 
 READ_LIMIT = 4 * 1024 * 1024
@@ -210,7 +210,10 @@ class ContentStore:
         return self._path(digest).read_bytes()
 
     def add(self, data: bytes, media_type: str = "") -> Descriptor:
-        """Keep `data`; the same bytes twice are kept once."""
+        """Keep `data`; the same bytes twice are kept, and written, once."""
+        digest = digest_of(data)
+        if self.has(digest):
+            return Descriptor(media_type, digest, len(data))
         with self.ingest(None) as ingest:
             ingest.write(data)
             return Descriptor(media_type, ingest.commit(), len(data))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from typing_extensions import override
 
-from pier.build.context import remove_directory
+from pier.build.directories import remove_directory
 from pier.build.fetch import ChecksumMismatch
 from pier.build.request import BuildRequest
 from pier.errors import InvalidArgument
