@@ -22,6 +22,7 @@ from pier.linux.cgroup import CgroupLayout, layout, read
 _DEV = Path("/dev")
 _NOT_DEVICES = frozenset(("pts", "shm", "fd", "mqueue", "console", ".lxc", ".lxd-mounts", ".udev"))
 _PROBED_GROUP_DEPTH = 3
+_SCHEDULERS = "/sys/block/*/queue/scheduler"
 
 
 class NoSuchDevice(Failed):
@@ -74,13 +75,13 @@ def _version_facts(groups: CgroupLayout) -> dict[str, bool]:
     if groups.version == 2:
         io, memory = "io" in groups.controllers, "memory" in groups.controllers
         return {
-            "swap": memory and _any_group_has(groups, "memory.swap.max"),
+            "swap": memory and _limits_swap(groups),
             "memory_swappiness": False,
             "oom_kill_disable": False,
             "cpu_cfs": "cpu" in groups.controllers,
             "cpu_realtime": False,
-            "blkio_weight": io,
-            "blkio_weight_device": io,
+            "blkio_weight": io and (_has_bfq() or _has(groups, "io", "io.cost.qos")),
+            "blkio_weight_device": io and _has_bfq(),
             "blkio_throttle": io,
         }
     return {
@@ -99,12 +100,21 @@ def _has(groups: CgroupLayout, controller: str, file: str) -> bool:
     return controller in groups.controllers and Path(groups.path(controller, ""), file).exists()
 
 
-def _any_group_has(groups: CgroupLayout, file: str) -> bool:
-    """The root group of v2 has no limits; any other tells."""
+def _limits_swap(groups: CgroupLayout) -> bool:
+    """The root group of v2 has no limits, but any other with the memory controller tells."""
     root = Path(groups.path("memory", ""))
-    patterns = ("*/" * depth + file for depth in range(_PROBED_GROUP_DEPTH))
-    found = any(next(root.glob(pattern), None) for pattern in patterns)
-    return found or "Swap" in _text("/proc/meminfo")
+    for depth in range(_PROBED_GROUP_DEPTH):
+        for limit in root.glob("*/" * depth + "memory.max"):
+            return limit.with_name("memory.swap.max").exists()
+    return True
+
+
+def _has_bfq() -> bool:
+    """The scheduler that gives v2 io.bfq.weight; runtimes know no other weight of a device.
+
+    The weight of a group may also be iocost's, whose io.cost.qos is in the root group.
+    """
+    return any("bfq" in path.read_text() for path in Path("/").glob(_SCHEDULERS.strip("/")))
 
 
 def _cpuset(groups: CgroupLayout, kind: str) -> str:

@@ -127,3 +127,13 @@ def test_block_io(daemon: Daemon, tmp_path: Path) -> None:
         "iflag=direct",
     )
     assert time.monotonic() - begin > 2
+
+
+def test_block_io_weights_are_set_or_discarded_aloud(daemon: Daemon) -> None:
+    """cgroup v2 has weights with the bfq scheduler or iocost, those of a device with bfq alone."""
+    disks = [Path("/dev", disk.name) for disk in Path("/sys/block").iterdir()]
+    disk = next(path for path in sorted(disks) if path.exists())
+    for flags in (("--blkio-weight", "300"), ("--blkio-weight-device", f"{disk}:300")):
+        done = daemon.run(["docker", "run", "--rm", *flags, "busybox", "true"])
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == b"" or b"discarded" in done.stderr
