@@ -73,7 +73,7 @@ class Connections:
             if found.name not in attached and found.id not in attached:
                 raise NotConnected(container, found.name)
             if container.state in (State.RUNNING, State.PAUSED):
-                await self._parts.networks.disconnect(container.id, container.name, found.name)
+                await self._parts.networks.disconnect(sandbox_request(container), found.name)
                 self._etc.write(container)
             spec = without_endpoint(container.spec, found.name)
             self._parts.store.update(replace(container, spec=spec))
@@ -91,7 +91,7 @@ class Connections:
             with contextlib.suppress(NotFound):
                 attached[networks.get(name).name] = name
         for name in present - set(attached):
-            await networks.disconnect(container.id, container.name, name)
+            await networks.disconnect(sandbox_request(container), name)
         for name in set(attached) - present:
             if networks.get(name).bridge:
                 spec = without_endpoint(spec, attached[name])

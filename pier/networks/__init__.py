@@ -11,6 +11,7 @@ devices     the bridges of all networks, made anew if somebody removed one
 sandbox     network namespaces: made ready, furnished, let go of
 pool        a few sandboxes made before they are asked for; the old ones swept away in batches
 ports       host ports: chosen, and held by a bound socket
+publishing  published ports, kept where the way out is
 proxy       TCP from [::] of the host to a container without IPv6
 table       the firewall, kept as the rows say
 flows       UDP flows that lead to a container that is gone

@@ -14,25 +14,23 @@ from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
 from pier.errors import Conflict, Failed, Forbidden
-from pier.networks import bridge, ipam, proxy, sandbox, sysctls
+from pier.networks import bridge, ipam, sandbox, sysctls
 from pier.networks.bridge import BridgeMissing
 from pier.networks.claims import Claims, check_connect, dns_names
 from pier.networks.devices import Devices
 from pier.networks.directory import View
-from pier.networks.flows import Flows
 from pier.networks.model import (
     Endpoint,
     EndpointRequest,
     Network,
     NetworkSettings,
-    PortRequest,
     Resolving,
     Sandbox,
     SandboxRequest,
-    gateway_order,
 )
 from pier.networks.pool import SandboxPool
-from pier.networks.ports import CannotPublish, Held, HostPorts
+from pier.networks.ports import CannotPublish
+from pier.networks.publishing import Published, Publishing
 from pier.networks.sandbox import Namespace
 from pier.networks.store import Directories, Records
 from pier.networks.table import Table
@@ -74,8 +72,7 @@ class _Running:
     """What the daemon itself holds of a running container's networking."""
 
     namespace: Namespace | None = None
-    held: Held = field(default_factory=Held)
-    proxies: list[asyncio.Server] = field(default_factory=list)
+    published: Published = field(default_factory=Published)
     names: "NameServer | None" = None
 
 
@@ -96,13 +93,11 @@ class Attachments:
         self._records = records
         self._events = events
         self._pool = pool
-        self._table = table
         self._devices = devices
         self._tasks = tasks
         self._claims = Claims(records)
-        self._flows = Flows()
         self._directories = Directories(records)
-        self._ports = HostPorts(records, settings.bind_ip)
+        self._publishing = Publishing(records, table, settings.bind_ip)
         self._running: dict[str, _Running] = {}
 
     async def bring_up(self, request: SandboxRequest, networks: Mapping[str, Network]) -> Sandbox:
@@ -122,7 +117,9 @@ class Attachments:
                 with_veth=any(endpoint.interface for endpoint in endpoints)
             )
             await self._furnish(running.namespace, endpoints, request)
-            await self._publish(running, request.name, endpoints, request.ports)
+            await self._publishing.publish(
+                running.published, request.name, endpoints, request.ports
+            )
             await self._serve_names(running, endpoints)
         except BaseException:
             await self.take_down(request.container_id)
@@ -145,9 +142,7 @@ class Attachments:
             self._records.delete_endpoints(container_id)
         if running is not None:
             self._release(running)
-        if forwards:
-            await self._table.delete(forwards)
-            self._flows.forget(forwards)
+        await self._publishing.withdraw(forwards)
         for endpoint in endpoints:
             self._tell("disconnect", endpoint)
 
@@ -160,19 +155,18 @@ class Attachments:
         running = self._running.setdefault(container_id, _Running())
         if running.namespace is None and not any(e.network.driver == "host" for e in endpoints):
             running.namespace = await _in_thread(sandbox.of_process, pid, endpoints)
-        running.held, lost = self._ports.hold_again(self._records.ports(container_id))
-        for port in lost:
+        for port in await self._publishing.adopt(running.published, container_id, endpoints):
             _log.warning(
                 "container %s: host port %s/%s is in use by another program",
                 *(container_id, port.host_port, port.protocol),
             )
-        await self._start_proxies(running, endpoints)
         await self._serve_names(running, endpoints)
 
     async def connect(
         self, request: SandboxRequest, network: Network, wanted: EndpointRequest
     ) -> Endpoint:
-        """Attach a running container to one more network."""
+        """Attach a running container to one more network. It may be the better way out: then
+        published ports lead there."""
         namespace = self._namespace(request.container_id)
         present = self._records.endpoints(request.container_id)
         check_connect(request.name, network, present)
@@ -181,31 +175,31 @@ class Attachments:
         with self._records.transaction():
             taken = {endpoint.interface for endpoint in present}
             endpoint = self._claims.claim_one(request, network, wanted, taken)
+        running, endpoints = self._running[request.container_id], [*present, endpoint]
         try:
             await self._furnish(namespace, [endpoint], request, present)
-        except (OSError, sysctls.SysctlRefused):
+            await self._publishing.follow(running.published, request, endpoints)
+        except (OSError, sysctls.SysctlRefused, CannotPublish):
             self._records.delete_endpoint(endpoint.id)
             await _in_thread(sandbox.detach, namespace, endpoint)
             raise
-        running, endpoints = self._running[request.container_id], [*present, endpoint]
         await self._serve_names(running, endpoints)
-        if not running.held.ports:  # none of the networks before had a way out
-            await self._publish(running, request.name, endpoints, request.ports)
         self._tell("connect", endpoint)
         return endpoint
 
-    async def disconnect(self, container_id: str, name: str, network: Network) -> None:
-        """Detach a running container from one of its networks. Its ports there are published
-        no more."""
+    async def disconnect(self, request: SandboxRequest, network: Network) -> None:
+        """Detach a running container from one of its networks. What it publishes there is
+        published on the next best, as `request` says."""
+        container_id = request.container_id
         endpoints = self._records.endpoints(container_id)
         left = [endpoint for endpoint in endpoints if endpoint.network.id != network.id]
         gone = next((e for e in endpoints if e.network.id == network.id), None)
         if gone is None:
-            raise NotConnected(name, network.name)
-        before = self._records.forwards(container_id)
-        self._records.delete_endpoint(gone.id)
-        await self._unpublish(container_id, before)
+            raise NotConnected(request.name, network.name)
         running = self._running.get(container_id)
+        if running is not None:
+            await self._publishing.follow(running.published, request, left)
+        self._records.delete_endpoint(gone.id)
         if running is not None and running.namespace is not None and gone.interface:
             await _in_thread(sandbox.detach, running.namespace, gone)
             await _in_thread(sandbox.set_ways_out, running.namespace, left)
@@ -229,7 +223,7 @@ class Attachments:
 
     async def close(self) -> None:
         """Let go of all sockets and descriptors. Containers keep what is theirs."""
-        await self._flows.close()
+        await self._publishing.close()
         for running in self._running.values():
             self._close_sockets(running)
             if running.namespace is not None:
@@ -273,56 +267,6 @@ class Attachments:
         sandbox.set_ways_out(namespace, [*present, *endpoints])
         sysctls.apply(namespace, sysctls.of_networks(request.sysctls))
 
-    async def _publish(
-        self,
-        running: _Running,
-        name: str,
-        endpoints: Sequence[Endpoint],
-        requests: Sequence[PortRequest],
-    ) -> None:
-        outward = [e for e in gateway_order(endpoints) if e.gateway4 or e.gateway6]
-        if not requests or not outward:
-            return
-        endpoint = outward[0]
-        running.held = self._ports.reserve(name, endpoint, requests)
-        # No await between the look at the rows in reserve() and this.
-        with self._records.transaction():
-            for port in running.held.ports:
-                self._records.insert_port(endpoint.id, port)
-        try:
-            await self._table.add(self._records.forwards(endpoint.container_id))
-        except OSError as error:
-            raise CannotPublish(name, endpoint, str(error)) from error
-        self._flows.forget(self._records.forwards(endpoint.container_id))
-        await self._start_proxies(running, endpoints)
-
-    async def _unpublish(self, container_id: str, before: Sequence[object]) -> None:
-        """Rows of ports have gone with their endpoint: let the rest follow."""
-        kept = self._records.forwards(container_id)
-        if len(kept) == len(before):
-            return
-        ports = set(self._records.ports(container_id))
-        running = self._running.get(container_id)
-        if running is not None:
-            for port in set(running.held.ports) - ports:
-                if held := running.held.ports.pop(port):
-                    held.close()
-            for server in running.proxies:
-                server.close()
-            running.proxies.clear()
-        await self._table.rewrite()
-
-    async def _start_proxies(self, running: _Running, endpoints: Sequence[Endpoint]) -> None:
-        """Serve by proxy what the firewall cannot: ::1, and the family the container lacks."""
-        ordered = gateway_order(endpoints)
-        ipv4 = next((e.ipv4 for e in ordered if e.ipv4), "")
-        address = ipv4 or next((e.ipv6 for e in ordered if e.ipv6), "")
-        for port, held in running.held.ports.items():
-            beyond = ":" in port.host_ip or not ipv4
-            if held is not None and port.protocol == "tcp" and address and beyond:
-                held.setblocking(False)
-                running.proxies.append(await proxy.serve(held, address, port.port))
-
     async def _serve_names(self, running: _Running, endpoints: Sequence[Endpoint]) -> None:
         """Have 127.0.0.11 answer, once there is a network whose containers have names."""
         named = [endpoint for endpoint in endpoints if endpoint.network.serves_names]
@@ -358,9 +302,7 @@ class Attachments:
             self._pool.let_go(running.namespace)
 
     def _close_sockets(self, running: _Running) -> None:
-        for server in running.proxies:
-            server.close()
-        running.held.close()
+        running.published.close()
         if running.names is not None:
             running.names.close()
 

@@ -227,8 +227,9 @@ class Networks:
         wanted = request.endpoints.get(name) or request.endpoints.get(network.name)
         return await self._attachments.connect(request, network, wanted or EndpointRequest())
 
-    async def disconnect(self, container_id: str, container_name: str, name: str) -> None:
-        await self._attachments.disconnect(container_id, container_name, self.get(name))
+    async def disconnect(self, request: SandboxRequest, name: str) -> None:
+        """Detach a running container, which asks for `request`, from the network `name`."""
+        await self._attachments.disconnect(request, self.get(name))
 
     def rename(self, request: SandboxRequest) -> None:
         """A container is called `request.name` from now on: its DNS names follow at once."""

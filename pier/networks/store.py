@@ -180,6 +180,22 @@ class Records:
         )
         return [PublishedPort(**dict(row)) for row in rows]
 
+    def publishing_endpoint(self, container_id: str) -> str:
+        """The endpoint that the container's published ports lead to; "" if there are none."""
+        row = self._database.execute(
+            "SELECT p.endpoint FROM published_ports p JOIN endpoints e ON e.id = p.endpoint"
+            " WHERE e.container = ? LIMIT 1",
+            (container_id,),
+        ).fetchone()
+        return str(row["endpoint"]) if row else ""
+
+    def delete_ports(self, container_id: str) -> None:
+        self._database.execute(
+            "DELETE FROM published_ports WHERE endpoint IN"
+            " (SELECT id FROM endpoints WHERE container = ?)",
+            (container_id,),
+        )
+
     def port_holders(self, protocol: str, host_port: int) -> set[str]:
         """The host addresses on which that port is published."""
         rows = self._database.execute(

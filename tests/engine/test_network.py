@@ -128,3 +128,36 @@ def test_a_bridge_that_somebody_deletes_is_made_again(daemon: Daemon, web: str) 
     finally:
         daemon.docker("network", "disconnect", "mine", web)
         daemon.docker("network", "rm", "mine")
+
+
+def test_published_ports_follow_the_way_out(daemon: Daemon) -> None:
+    """They stay where they were on the host, while networks come and go."""
+    for name in ("first", "second"):
+        daemon.docker("network", "create", name)
+    daemon.docker("run", "-d", "--name", "moved", "--network", "second",
+                  "-p", "18083:80", "-p", "80", "busybox",
+                  "sh", "-c", "mkdir /w; echo moved > /w/index.html; httpd -f -h /w")  # fmt: skip
+    chosen = daemon.docker("port", "moved")
+    try:
+        for action, network in (
+            ("connect", "first"),  # by its name the better way out
+            ("disconnect", "first"),
+            ("connect", "first"),
+            ("disconnect", "second"),
+        ):
+            daemon.docker("network", action, network, "moved")
+            assert daemon.docker("port", "moved") == chosen
+            for host in ("127.0.0.1", "[::1]", host_address()):
+                wait_until(
+                    lambda host=host: fetch_or_none(host, 18083) == "moved\n",  # type: ignore[misc]
+                    f"{host} answers after {action} {network}",
+                )
+        daemon.docker("network", "disconnect", "first", "moved")
+        assert daemon.docker("port", "moved") == ""
+        assert fetch_or_none("127.0.0.1", 18083) is None
+        daemon.docker("network", "connect", "second", "moved")
+        daemon.docker("restart", "-t", "0", "moved")
+        wait_until(lambda: fetch_or_none("[::1]", 18083) == "moved\n", "it answers after a restart")
+    finally:
+        daemon.docker("rm", "-f", "moved")
+        daemon.docker("network", "rm", "first", "second")

@@ -434,11 +434,11 @@ def test_connect_and_disconnect_while_it_runs(tmp_path: Path) -> None:
         with pytest.raises(Forbidden, match=r'network b has active endpoints \(name:"c1" id:"'):
             await world.networks.remove("b")
         with server(world.outside, 90):
-            await world.networks.disconnect(id_, "web", "bridge")
+            await world.networks.disconnect(wanted, "bridge")
             assert await reach(up.netns_fd, OUTSIDE, 90) == HOST
-        await world.networks.disconnect(id_, "web", "b")
+        await world.networks.disconnect(wanted, "b")
         with pytest.raises(Forbidden, match="container web is not connected to network b"):
-            await world.networks.disconnect(id_, "web", "b")
+            await world.networks.disconnect(wanted, "b")
         await world.networks.remove("b")
         with netns.run_in(up.netns_fd, RouteSocket) as inside, RouteSocket() as route:
             assert [link.name for link in inside.links()] == ["lo"]
