@@ -23,7 +23,7 @@ from pier.linux.syscalls import unlock
 from pier.oci.capabilities import NAMES
 from pier.runtime.failures import exec_failed, start_failed
 from pier.runtime.joining import join_groups
-from pier.runtime.prepared import DEFAULT_SIGNALS, reset_signals
+from pier.runtime.prepared import reset_signals
 from pier.runtime.stdio import ChildFds
 
 _TIOCGPTPEER = 0x5441
@@ -79,11 +79,7 @@ def _become(process: Process, setting: Setting, kept_fd: int) -> int:
     args = [os.fsencode(arg) for arg in process["args"]]
     _confine(process, setting, held)
     try:
-        if setting.console is not None:
-            return _spawn_on_terminal(path, args, environment)
-        return os.posix_spawn(
-            path, args, environment, setsid=True, setsigmask=(), setsigdef=DEFAULT_SIGNALS
-        )
+        return _spawn(path, args, environment, terminal=setting.console is not None)
     except OSError as error:
         raise BecomingFailed(exec_failed(process["args"][0], _why(error))) from error
 
@@ -250,15 +246,22 @@ def _check_program(path: str) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
-def _spawn_on_terminal(path: str, args: list[bytes], environment: Mapping[bytes, bytes]) -> int:
-    """As posix_spawn(3), which cannot make a terminal the controlling one."""
+def _spawn(
+    path: str, args: list[bytes], environment: Mapping[bytes, bytes], *, terminal: bool
+) -> int:
+    """Not posix_spawn(3): until it has executed the program its child shares our memory.
+
+    The child is the container's to see, and with CAP_SYS_PTRACE to change: it would change us, who
+    are in the host's pid namespace. A copy is worth nothing to it.
+    """
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         number = 0
         try:
             os.setsid()
-            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+            if terminal:
+                fcntl.ioctl(0, termios.TIOCSCTTY, 0)
             reset_signals()
             os.execve(path, args, environment)  # noqa: S606 - as asked
         except OSError as error:

@@ -94,8 +94,8 @@ class NativeLauncher:
         """The process's pid. Raises LaunchFailed, NotPrepared."""
         outcome = os.read(self._outcome, _OUTCOME_BYTES)
         kind, text = outcome[:1], outcome[1:].decode(errors="replace")
-        if kind == STARTED:
-            return int(text)
+        if kind == STARTED and text.isdecimal():
+            return checked_pid(int(text))
         if kind == NOT_PREPARED:
             raise NotPrepared(text)
         raise LaunchFailed(text or "the process could not be started in the container")
@@ -111,6 +111,18 @@ class NativeLauncher:
             self._waiting.give_up()
         os.close(self._outcome)
         self._waiting = None
+
+
+def checked_pid(pid: int) -> int:
+    """The program had the pipe that told its number for a moment: it must be a child of ours."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            parent = int(file.read().rpartition(b")")[2].split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return pid  # it has ended, and was waited for
+    if parent != os.getpid():
+        raise LaunchFailed(start_failed("a process that is none of ours was named"))
+    return pid
 
 
 class _Child:

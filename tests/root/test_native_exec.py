@@ -13,7 +13,9 @@ import pytest
 
 from pier.linux.libseccomp import compile_profile
 from pier.runtime.joining import NotUnderstood, find_container
+from pier.runtime.launcher import LaunchFailed
 from pier.runtime.monitors import Monitor, RuntimeFailed
+from pier.runtime.native_exec import checked_pid
 from pier.runtime.orders import MonitorOrder, NativeExec
 from pier.runtime.seccomp import default_profile
 from tests.root.runtime_support import Bench, forget_groups, scenario, until
@@ -25,8 +27,8 @@ STATUS = (
     "Uid Gid Groups Umask NoNewPrivs Seccomp Seccomp_filters CapInh CapPrm CapEff CapBnd CapAmb"
     " SigBlk SigIgn SigCgt Speculation_Store_Bypass Cpus_allowed"
 ).split()
-OOM = len(STATUS) + 2
-"""Where the third section is."""
+LIMITS, OOM = len(STATUS) + 1, len(STATUS) + 2
+"""Where these sections are."""
 LOOK = """
 cat /proc/self/status; echo; echo ==; cat /proc/self/cgroup; echo ==; cat /proc/self/limits
 echo ==; cat /proc/self/oom_score_adj; echo ==; env; echo ==; pwd; umask
@@ -129,6 +131,12 @@ async def test_it_is_as_the_runtimes_own(bench: Bench, kind: str, *, with_filter
     if kind == "oom":
         assert outputs[1][OOM] == "700\n"
         outputs[0][OOM] = "700\n"
+    if kind == "limits":
+        words = outputs[1][LIMITS].split()
+        assert "files 100 200 files" in " ".join(words)
+        assert "processes 500 600 processes" in " ".join(words)
+        if bench.info.name == "runc":  # 1.1 races with Go's own idea of the limit of files
+            outputs[0][LIMITS] = outputs[1][LIMITS]
     assert outputs[0] == outputs[1]
     assert f"Seccomp {2 if with_filter else 0}" in outputs[1]
     await end(container)
@@ -288,3 +296,16 @@ async def test_a_profile_compiled_here_is_as_crun_compiles_it(
         compiled = Path(bench.info.root, order.container_id, "seccomp.bpf").read_bytes()
         assert compile_profile(profile) == compiled
     await end(container)
+
+
+def test_only_a_child_is_taken_for_the_program() -> None:
+    """Who took the program's process over could name any process of the host."""
+    child = subprocess.Popen(["sleep", "100"])
+    try:
+        assert checked_pid(child.pid) == child.pid
+        with pytest.raises(LaunchFailed, match="none of ours"):
+            checked_pid(1)
+    finally:
+        child.kill()
+        child.wait()
+    assert checked_pid(child.pid) == child.pid
