@@ -5,7 +5,7 @@ Sizes are looked up in threads: they walk directories.
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -69,7 +69,9 @@ def _legacy(parts: Mapping[str, Part]) -> Mapping[str, object]:
 
 
 async def _images(call: Call) -> Part:
-    """Layers that several images share are counted once."""
+    """What several images share is counted once. The sums have the kept blobs too, so that they
+    are what the disk holds; sizes of single images are those of their files, as everywhere.
+    """
     images: Sequence[Image] = await settled(call.engine.images.list_())
     used = Counter(
         image_id for container in call.engine.containers.list_() for image_id in container.images
@@ -85,14 +87,18 @@ async def _images(call: Call) -> Part:
         )
         for image in images
     ]
-    total = _sum(layers.values())
+    blobs: Blobs = call.engine.images.blob_sizes()
+    total = _sum(layers.values()) + _sum(blobs.values())
     needed = _sum(sizes_ for image_id, sizes_ in layers.items() if image_id in used)
+    needed += _sum(sizes_ for image_id, sizes_ in blobs.items() if image_id in used)
     active = sum(image.id in used for image in images)
     return Part(items=items, active=active, total_size=total, reclaimable=total - needed)
 
 
 Layers = Mapping[tuple[str, ...], int]
 """Sizes of layers; each is named by itself and all below it."""
+Blobs = Mapping[str, Mapping[str, int]]
+Key = TypeVar("Key")
 
 
 def _layers(call: Call, image: Image) -> Layers:
@@ -100,9 +106,9 @@ def _layers(call: Call, image: Image) -> Layers:
     return {image.layers[: number + 1]: size for number, size in enumerate(sizes_)}
 
 
-def _sum(layers: Iterable[Layers]) -> int:
-    united: dict[tuple[str, ...], int] = {}
-    for sizes_ in layers:
+def _sum(parts: Iterable[Mapping[Key, int]]) -> int:
+    united: dict[Key, int] = {}
+    for sizes_ in parts:
         united |= sizes_
     return sum(united.values())
 

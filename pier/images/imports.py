@@ -62,6 +62,7 @@ async def import_with(
         image = images.create(config, names=[name] if name else [])
     finally:
         images.leases.release(lease)
+        images.collect()  # the plain layer, where a blob of it was here already
     images.announce("import", image, name.familiar() if name else image.id)
     return image
 

@@ -4,7 +4,8 @@ Configs never change, so a parsed one is kept as long as its image.
 """
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 
 from pier.images.model import Image
 from pier.oci.digest import Descriptor, Digest
@@ -104,6 +105,16 @@ class ImageRecords:
             "INSERT INTO image_blobs (image, digest) VALUES (?, ?) ON CONFLICT DO NOTHING",
             [(image_id, digest) for digest in digests],
         )
+
+    def blob_sizes(self) -> Mapping[str, Mapping[str, int]]:
+        """The kept blobs of every image: bytes by digest, by image ID."""
+        rows = self._database.execute(
+            "SELECT image, digest, size FROM image_blobs JOIN blobs USING (digest)"
+        )
+        found: dict[str, dict[str, int]] = defaultdict(dict)
+        for row in rows:
+            found[row["image"]][row["digest"]] = row["size"]
+        return found
 
     def insert_layers(self, diff_ids: Sequence[Digest], layers: Sequence[Descriptor]) -> None:
         """Remember which blobs unpack to which diff IDs."""

@@ -57,10 +57,15 @@ class Removal:
             for user in self.records.users(image.id)[:1]:
                 raise ReferenceInUse(name, user["container"], image)
         self._untag(image, stored_form(reference))
-        if reference.tag and not self.records.tags_of(reference.name):
+        if reference.tag and not self._has_tag_of(image, reference.name):
             self._untag_digests(image, reference.name)
         if not self.records.references(image.id):
             self._delete(image, force=force, prune=prune, quiet=True)
+
+    def _has_tag_of(self, image: Image, name: str) -> bool:
+        """Whether the image still has a tag of the repository `name`."""
+        left = (parse_reference(text) for text in self.records.references(image.id))
+        return any(each.name == name and not each.digest for each in left)
 
     def _untag_digests(self, image: Image, name: str) -> None:
         """With its last tag a repository's digests go too: nobody wrote them."""

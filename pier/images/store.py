@@ -4,7 +4,7 @@ Whatever takes long is async and does its work in a thread; the database is only
 loop's thread. Finding and registering are the `Library`'s.
 """
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
 from pier.errors import InvalidArgument
 from pier.images import removal
@@ -48,6 +48,10 @@ class Images(Library):
     def layer_sizes(self, image: Image) -> list[int]:
         """Bytes of each layer, unpacked, bottom first."""
         return [self.snapshotter.usage(key) for key in chain_ids(image.layers)]
+
+    def blob_sizes(self) -> Mapping[str, Mapping[str, int]]:
+        """What is kept of every image beside its layers' directories: bytes by digest."""
+        return self.records.blob_sizes()
 
     def tag(self, name: str, reference: str) -> Image:
         """Give the image another name; the name may have meant another image so far."""

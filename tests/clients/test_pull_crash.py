@@ -148,7 +148,8 @@ def test_the_next_pull_fetches_only_what_is_missing(
     assert status == 200
     on_disk = sum(
         path.stat().st_size
-        for path in (own_daemon.data_root / "snapshots").rglob("*")
+        for part in ("snapshots", "content")
+        for path in (own_daemon.data_root / part).rglob("*")
         if path.is_file() and not path.is_symlink()
     )
     assert abs(usage["LayersSize"] - on_disk) < 100_000 + on_disk // 100

@@ -296,6 +296,9 @@ class FakeImages:
     def layer_sizes(self, image: Image) -> list[int]:
         return [1234] * len(image.layers)
 
+    def blob_sizes(self) -> dict[str, dict[str, int]]:
+        return {}
+
     def tag(self, name: str, reference: str) -> None:
         self.tagged.append((name, reference))
 
