@@ -44,6 +44,7 @@ class Clients:
         self._on_detached = on_detached
         self._clients: list[Client] = []
         self._suspects: set[Client] = set()
+        self._deadlines: dict[Client, int] = {}
         self._finished = False
         stdin.on_drained = self._resume_input
 
@@ -81,7 +82,8 @@ class Clients:
         """No output will come: let everyone have the rest, then hang up."""
         self._finished = True
         for client in tuple(self._clients):
-            self._loop.after(_LINGER_S if client.patient else self._stall_s, client.close)
+            linger_s = _LINGER_S if client.patient else self._stall_s
+            self._deadlines[client] = self._loop.after(linger_s, client.close)
             client.finish()
 
     def abandon(self) -> None:
@@ -124,4 +126,6 @@ class Clients:
     def client_gone(self, client: Client) -> None:
         self._suspects.discard(client)
         self._clients.remove(client)
+        if client in self._deadlines:
+            self._loop.cancel(self._deadlines.pop(client))
         self._on_change()

@@ -29,7 +29,6 @@ class Loop:
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
-        self._cancelled: set[int] = set()
         self._next_timer = 0
         self._on_child = on_child
         self._stopped = False
@@ -55,7 +54,9 @@ class Loop:
         return self._next_timer
 
     def cancel(self, token: int) -> None:
-        self._cancelled.add(token)
+        """Twice is fine, and when it is over, too."""
+        self._timers = [timer for timer in self._timers if timer[1] != token]
+        heapq.heapify(self._timers)
 
     def stop(self) -> None:
         self._stopped = True
@@ -71,17 +72,14 @@ class Loop:
     def _run_timers(self) -> float | None:
         """Seconds until the next timer, None without one."""
         while self._timers:
-            due, token, callback = self._timers[0]
+            due, _, callback = self._timers[0]
             wait_s = due - time.monotonic()
-            if token not in self._cancelled and wait_s > 0:
+            if wait_s > 0:
                 return wait_s
             heapq.heappop(self._timers)
-            if token not in self._cancelled:
-                callback()
-            self._cancelled.discard(token)
+            callback()
             if self._stopped:
                 return 0
-        self._cancelled.clear()
         return None
 
     def _watch_children(self) -> None:

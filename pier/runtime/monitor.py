@@ -31,7 +31,7 @@ from pier.runtime.orders import ConsoleSize, ExecOrder, Exit, MonitorOrder
 from pier.runtime.outputs import Outputs
 from pier.runtime.prepared import NotPrepared
 from pier.runtime.stdin import Stdin
-from pier.runtime.stdio import Console, Directory, make_pipes, null_fds
+from pier.runtime.stdio import Console, Directory, Pipes, make_pipes, null_fds
 
 DRAIN_S = 2.0
 DELETE_S = 15.0
@@ -42,7 +42,7 @@ def main(fields: Mapping[str, Any], control: socket.socket) -> NoReturn:
     """The life of a freshly forked monitor. `control` is the daemon's connection."""
     directory = fields.get("bundle") or fields["directory"]
     try:
-        _become_monitor(control.fileno())
+        become_monitor(control.fileno())
         Monitor(protocol.to_order(fields), control).run()
         os._exit(0)
     except BaseException as error:  # the last resort: whatever it is must be found by somebody
@@ -54,12 +54,12 @@ def main(fields: Mapping[str, Any], control: socket.socket) -> NoReturn:
         os._exit(1)
 
 
-def _become_monitor(keep: int) -> None:
+def become_monitor(keep: int, name: str = "pier-monitor") -> None:
     """Away from daemon and spawner: session, signals, descriptors, name, orphans."""
     os.setsid()
     os.chdir("/")
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
-    syscalls.set_process_name("pier-monitor")
+    syscalls.set_process_name(name)
     null = os.open(os.devnull, os.O_RDWR)
     for fd in range(3):
         os.dup2(null, fd)
@@ -68,7 +68,15 @@ def _become_monitor(keep: int) -> None:
 
 
 class Monitor:
-    def __init__(self, order: MonitorOrder | ExecOrder, control: socket.socket) -> None:
+    """loop, on_gone: where several share a process. Else it has a loop, and ends it at the end."""
+
+    def __init__(
+        self,
+        order: MonitorOrder | ExecOrder,
+        control: socket.socket,
+        loop: Loop | None = None,
+        on_gone: Callable[["Monitor"], None] | None = None,
+    ) -> None:
         self._order = order
         self._container = order if isinstance(order, MonitorOrder) else None
         self._capture = order.capture_bytes if isinstance(order, ExecOrder) else 0
@@ -81,7 +89,8 @@ class Monitor:
         self._delete_pid = 0
         self._statuses: dict[int, int] = {}
         self._start_request: Request | None = None
-        self._loop = Loop(self._on_child)
+        self._loop = loop or Loop(self.on_child)
+        self._on_gone = on_gone or (lambda _monitor: self._loop.stop())
         self._directory = Directory(os.fspath(self._path()))
         self._oom: OomWatch | None = None
         self._prepare_stdio()
@@ -96,8 +105,11 @@ class Monitor:
         self._log = LogFile(log) if log else None
 
     def run(self) -> None:
-        self._control.broadcast(self._greeting())
+        self.greet()
         self._loop.run()
+
+    def greet(self) -> None:
+        self._control.broadcast(self._greeting())
 
     def _path(self) -> str:
         order = self._order
@@ -121,14 +133,15 @@ class Monitor:
         )
         self._outputs = Outputs(self._loop, self._on_output)
         self._console: Console | None = None
+        self._pipes: Pipes | None = None
+        self._handed_over = False
         if order.terminal:
             self._console = Console(self._loop, self._directory, order.console_size)
             self._console.on_open = self._on_console
             self._child = null_fds()
             return
-        pipes = make_pipes(stdin=order.stdin)
+        pipes = self._pipes = make_pipes(stdin=order.stdin)
         self._child = pipes.child
-        self._pipes = pipes
         if pipes.stdin >= 0:
             self._stdin.connect(pipes.stdin)
 
@@ -192,11 +205,12 @@ class Monitor:
 
     def _begin(self) -> None:
         self._runtime_pid = self._launcher.begin()
-        ended = self._statuses.pop(self._runtime_pid, None)
+        ended = self._statuses.get(self._runtime_pid)
+        self._statuses.clear()
         if ended is not None:
             self._on_runtime_end(ended)
 
-    def _on_child(self, pid: int, status: int) -> None:
+    def on_child(self, pid: int, status: int) -> None:
         """Every orphan of the container comes by; these three matter."""
         if pid == self._delete_pid:
             self._leave()
@@ -219,13 +233,14 @@ class Monitor:
             self._fail(str(error))
             return
         self._state = "running"
+        self._handed_over = True
         self._child.close()
         if self._container and self._container.cgroup:
             self._oom = OomWatch(self._loop, self._container.cgroup, self._on_oom)
         if self._console is not None:
             self._console.receive()
             self._console.close_listener()
-        else:
+        elif self._pipes is not None:
             for stream, fd in self._pipes.outputs:
                 self._outputs.open(stream, fd)
         if self._start_request is not None:
@@ -275,7 +290,7 @@ class Monitor:
     def _on_clients(self) -> None:
         if self._state == "gone":
             if self._clients.empty:
-                self._loop.stop()
+                self._end()
             return
         self._outputs.hold(held=self._clients.holding)
 
@@ -306,6 +321,8 @@ class Monitor:
 
     def _on_drained(self) -> None:
         assert self._exit is not None
+        if self._console is not None:
+            self._console.fd = -1  # closed with the output
         output = bytes(self._captured)
         self._exit = self._exit._replace(output=output, output_truncated=self._truncated)
         if self._log is not None:
@@ -334,5 +351,20 @@ class Monitor:
             cgroup.remove_stray(self._container.cgroup)
         self._state = "gone"
         self._control.close()
+        self._close_stdio()
         if self._clients.empty:
-            self._loop.stop()
+            self._end()
+
+    def _close_stdio(self) -> None:
+        """What a start that failed has left."""
+        self._stdin.discard()
+        if self._console is not None:
+            self._console.close_listener()
+        if not self._handed_over:
+            self._child.close()
+            for _, fd in self._pipes.outputs if self._pipes is not None else ():
+                os.close(fd)
+
+    def _end(self) -> None:
+        self._directory.close()
+        self._on_gone(self)

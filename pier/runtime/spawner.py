@@ -2,7 +2,8 @@
 
 Run as `python -I -S spawner.py`, with the daemon's SEQPACKET socket as descriptor 0. It serves
 one request at a time and ends when the daemon closes the socket; monitors do not notice.
-Requests: {"op": "launch", "order": {..}} with the monitor's control socket, and
+Requests: {"op": "launch", "order": {..}} with the monitor's control socket,
+{"op": "host"} with the socket from which a host of execs takes the same requests, and
 {"op": "run", "argv": [..], "hide_v2": bool} with reply socket, stdout and stderr.
 """
 
@@ -21,7 +22,7 @@ if __name__ == "__main__":
     sys.modules["typing"] = hints
 
 from pier.linux import syscalls
-from pier.runtime import monitor, mounts, protocol
+from pier.runtime import exec_host, monitor, mounts, protocol
 from pier.runtime.launcher import spawn
 from pier.runtime.pools import fill_gaps
 from pier.runtime.rehearsal import rehearse
@@ -76,6 +77,8 @@ def _child(daemon: socket.socket, message: protocol.Message) -> None:
     connection = socket.socket(fileno=message.fds[0])
     if message.fields["op"] == "launch":
         monitor.main(message.fields["order"], connection)
+    if message.fields["op"] == "host":
+        exec_host.main(connection)
     _run(message, connection)
 
 

@@ -36,6 +36,7 @@ class Spawner:
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._sealing = True
+        self._host: socket.socket | None = None
 
     async def start(self) -> None:
         """Optional: whatever needs the spawner starts it."""
@@ -105,23 +106,29 @@ class Spawner:
         try:
             return await self._fork(order, directory, prepare)
         except MonitorLost:
-            # A spawner that dies takes the order it had received with it.
-            if not await self._died():
+            # A spawner that dies takes the order it had received with it; so does a host, which
+            # ends when it has had nothing to do.
+            if isinstance(order, MonitorOrder) and not await self._died():
                 raise
-            return await self._fork(order, directory, prepare)
+            return await self._fork(order, directory, prepare, hosted=False)
 
     async def _fork(
         self,
         order: MonitorOrder | ExecOrder,
         directory: Path,
         prepare: Callable[[Monitor], None],
+        *,
+        hosted: bool = True,
     ) -> Monitor:
         ours, theirs = protocol.socket_pair()
         execing = isinstance(order, ExecOrder)
         monitor = Monitor(ours, directory, runtime=order.runtime.name, execing=execing)
         with theirs:
             request = {"op": "launch", "order": protocol.from_order(order)}
-            self._send(request, [theirs.fileno()])
+            if isinstance(order, ExecOrder) and order.native is not None and hosted:
+                self._send_to_host(request, theirs.fileno())
+            else:
+                self._send(request, [theirs.fileno()])
         prepare(monitor)
         try:
             await monitor.ready()
@@ -130,6 +137,20 @@ class Spawner:
             await asyncio.shield(monitor.abandon())
             raise
         return monitor
+
+    def _send_to_host(self, request: Mapping[str, object], fd: int) -> None:
+        """The process that monitors execs, started if there is none."""
+        if self._host is not None:
+            with contextlib.suppress(OSError):
+                protocol.send(self._host, request, [fd])
+                return
+            self._host.close()
+        ours, theirs = protocol.socket_pair()
+        ours.setblocking(False)
+        with theirs:
+            self._send({"op": "host"}, [theirs.fileno()])
+        self._host = ours
+        protocol.send(ours, request, [fd])
 
     async def _died(self) -> bool:
         """A dying process closes its sockets a little before it can be waited for."""
@@ -175,6 +196,9 @@ class Spawner:
         return ours
 
     def _hang_up(self) -> None:
+        if self._host is not None:
+            self._host.close()
+            self._host = None
         if self._socket is not None:
             self._socket.close()
             self._socket = None

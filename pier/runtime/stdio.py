@@ -128,6 +128,9 @@ class Directory:
         self.path = path
         self._fd = os.open(path, os.O_DIRECTORY | os.O_PATH | os.O_CLOEXEC)
 
+    def close(self) -> None:
+        os.close(self._fd)
+
     def listen(self, name: str, kind: int) -> socket.socket:
         self.remove(name)
         listener = socket.socket(socket.AF_UNIX, kind)
