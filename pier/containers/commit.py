@@ -16,6 +16,9 @@ from pier.images.changes import apply_changes
 from pier.oci.image import History, ImageConfig, RunConfig
 from pier.oci.reference import parse_reference
 
+FROZEN_MARK = "frozen-for-commit"
+"""In the bundle of a container that only a commit has paused: a crash must not leave it so."""
+
 
 class CommitRefused(Conflict):
     def __init__(self, container: Container) -> None:
@@ -76,11 +79,16 @@ class Committer:
         if not wanted or container.state is not State.RUNNING:
             yield
             return
-        await self._lifecycle.pause(container.id)
+        mark = self._parts.bundle(container.id) / FROZEN_MARK
+        mark.touch()
         try:
-            yield
+            await self._lifecycle.pause(container.id)
+            try:
+                yield
+            finally:
+                await self._lifecycle.unpause(container.id)
         finally:
-            await self._lifecycle.unpause(container.id)
+            mark.unlink(missing_ok=True)
 
 
 def run_config(spec: ContainerSpec, asked: ContainerSpec | None) -> RunConfig:

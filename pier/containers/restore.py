@@ -7,6 +7,7 @@ out. Containers are restored one after another, and one that cannot be does not 
 from collections.abc import Callable
 from dataclasses import replace
 
+from pier.containers.commit import FROZEN_MARK
 from pier.containers.connections import Connections
 from pier.containers.model import Container
 from pier.containers.parts import Parts, log
@@ -89,9 +90,11 @@ class Restorer:
         A process that is frozen though its record says that it runs could not even be killed.
         """
         group = self._group_of(container)
-        if container.state is State.RUNNING:
+        mark = self._parts.bundle(container.id) / FROZEN_MARK
+        if container.state is State.RUNNING or mark.exists():
             cgroup.thaw(group)
-        elif not cgroup.frozen(group):
+            mark.unlink(missing_ok=True)
+        if container.state is State.PAUSED and not cgroup.frozen(group):
             container = replace(container, state=State.RUNNING)
             self._parts.store.update(container)
         return container

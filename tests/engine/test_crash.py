@@ -85,3 +85,24 @@ def leftovers(daemon: Daemon) -> list[str]:
     if links.count("veth") > pool:
         found.append(links)
     return found
+
+
+def test_a_pause_that_was_never_told_is_undone(own_daemon: Daemon) -> None:
+    """By a commit, or by a pause the daemon did not live to record: it could not be killed."""
+    daemon = own_daemon
+    daemon.docker("run", "-d", "--name", "one", "busybox", "sleep", "600")
+    container = daemon.docker("inspect", "-f", "{{.Id}}", "one").strip()
+    states = list(Path("/sys/fs/cgroup").glob(f"*/pier-test/*/{container}/freezer.state"))
+    states += list(Path("/sys/fs/cgroup").glob(f"pier-test/*/{container}/cgroup.freeze"))
+    frozen = {"freezer.state": "FROZEN", "cgroup.freeze": "1"}
+    for committing in (False, True):
+        if committing:
+            daemon.docker("pause", "one")
+            (daemon.exec_root / "containers" / container / "frozen-for-commit").touch()
+        daemon.kill()
+        states[0].write_text(frozen[states[0].name])
+        daemon.start()
+        shown = daemon.docker("inspect", "-f", "{{.State.Status}}", "one")
+        assert shown == "running\n"
+        assert daemon.docker("exec", "one", "echo", "on") == "on\n"
+    daemon.docker("rm", "-f", "one")

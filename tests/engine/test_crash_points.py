@@ -90,6 +90,7 @@ CASES = (
     Case("rename", ["rename", "one", "two"], ready=(CREATE,)),
     Case("update", ["update", "--memory", "64m", "--memory-swap", "64m", "one"], ready=(NET, RUN)),
     Case("commit", ["commit", "one", "image"], ready=(CHANGED,), good="image"),
+    Case("commit what runs", ["commit", "one", "image"], ready=(NET, RUN), good="image"),
     Case("build", ["build", "-q", "--no-cache", "-t", "image", "@"], good="image"),
     Case("load", ["load", "-q", "-i", "@image.tar"], good="loaded"),
     Case("import", ["import", "@root.tar", "image"], good="image"),
