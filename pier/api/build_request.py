@@ -16,9 +16,11 @@ from pier.api.auth import build_secrets, registry_auths
 from pier.api.call import Call
 from pier.api.schema.resources import UlimitJson
 from pier.build.request import BuildRequest, Output
-from pier.build.run import Limits, Ulimit
+from pier.containers import rlimits
+from pier.containers.resources import supported
 from pier.errors import InvalidArgument
 from pier.oci.reference import parse_reference
+from pier.runtime.resources import Resources, Ulimit
 
 T = TypeVar("T")
 _INSECURE = "security.insecure"
@@ -48,6 +50,7 @@ def build_request(call: Call) -> BuildRequest:
         parse_reference(tag)
     _refuse_foreign(call)
     entitlements = _entitlements(call)
+    limits = _limits(call)
     labels = {key: value or "" for key, value in _map(call, "labels").items()}
     return BuildRequest(
         tags=tags,
@@ -64,7 +67,9 @@ def build_request(call: Call) -> BuildRequest:
         no_cache_stages=frozenset(name.lower() for name in call.texts("nocachefilter")),
         pull=call.flag("pull"),
         squash=call.flag("squash"),
-        limits=_limits(call),
+        limits=limits,
+        warnings=_warnings(limits, call),
+        shm_size=call.number("shmsize"),
         contexts={name: value or "" for name, value in _map(call, "contexts").items()},
         parcel=call.flag("parcel"),
         auths=registry_auths(call.request.headers),
@@ -81,6 +86,10 @@ def _refuse_foreign(call: Call) -> None:
     if call.texts("securityopt"):
         raise InvalidArgument(
             "The daemon on this platform does not support setting security options on build"
+        )
+    if "," in call.text("platform"):
+        raise InvalidArgument(
+            "several platforms in one build are not supported: build each by itself"
         )
     isolation = call.text("isolation")
     if isolation not in ("", "default"):
@@ -130,19 +139,24 @@ def _agents(call: Call) -> dict[str, str]:
     return agents
 
 
-def _limits(call: Call) -> Limits:
-    return Limits(
+def _limits(call: Call) -> Resources:
+    return Resources(
         memory=call.number("memory"),
         memory_swap=call.number("memswap"),
         cpu_shares=call.number("cpushares"),
-        cpu_period=call.number("cpuperiod"),
-        cpu_quota=call.number("cpuquota"),
+        cpu_period_us=call.number("cpuperiod"),
+        cpu_quota_us=call.number("cpuquota"),
         cpuset_cpus=call.text("cpusetcpus"),
         cpuset_mems=call.text("cpusetmems"),
         cgroup_parent=_cgroup_parent(call.text("cgroupparent")),
-        shm_size=call.number("shmsize"),
         ulimits=_ulimits(call),
     )
+
+
+def _warnings(limits: Resources, call: Call) -> tuple[str, ...]:
+    """What this machine cannot hold to. Raises InvalidResource for limits that make no sense."""
+    facts = getattr(call.engine, "host", None)
+    return () if facts is None else tuple(supported(limits, facts).warnings)
 
 
 def _cgroup_parent(text: str) -> str:
@@ -153,4 +167,7 @@ def _cgroup_parent(text: str) -> str:
 
 def _ulimits(call: Call) -> tuple[Ulimit, ...]:
     items = _decoded(call, "ulimits", list[UlimitJson], [])
-    return tuple(Ulimit(name=item.name, soft=item.soft, hard=item.hard) for item in items)
+    found = tuple(Ulimit(name=item.name, soft=item.soft, hard=item.hard) for item in items)
+    for ulimit in found:
+        rlimits.check(ulimit)
+    return found

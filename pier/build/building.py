@@ -157,6 +157,8 @@ class Build:
         What the checks found is told last, also of a build that fails; with `error=true` it
         keeps anything from being built. Raises ChecksFailed.
         """
+        for text in self._request.warnings:
+            self.tell(Remark(text=text, warning=True))
         if self.checker.options.error and (findings := await self.checker.of_all()):
             self._tell(findings)
             raise ChecksFailed(findings)

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from pier.build.run import HOSTNAME, Limits
+from pier.build.run import HOSTNAME
 from pier.errors import Failed, InvalidArgument
 from pier.oci.digest import Digest
 from pier.registry.credentials import Auth
+from pier.runtime.resources import Resources
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +34,9 @@ class BuildRequest:
     client's archive holds several: `context/` is the main one, `input:` counts from its root.
     no_cache_stages: stages, by name or number, that are built anew.
     auths: for registries, by the names that the client knows them by.
-    network: of RUN: "default", "none", "host", or a network. secrets and ssh: by ID; ssh is the
-    path of an agent's socket. allow_insecure: RUN --security=insecure is allowed; allow_host: RUN
-    --network=host.
+    warnings: to be told in the build's output. limits and shm_size: of each RUN. network: of RUN:
+    "default", "none", "host", or a network. secrets and ssh: by ID; ssh is the path of an agent's
+    socket. allow_insecure: RUN --security=insecure is allowed; allow_host: RUN --network=host.
     source_date_epoch: seconds; None for the build argument SOURCE_DATE_EPOCH, if there is one.
     """
 
@@ -53,7 +54,9 @@ class BuildRequest:
     cache_from: tuple[str, ...] = ()
     network: str = "default"
     extra_hosts: tuple[str, ...] = ()
-    limits: Limits = field(default_factory=Limits)
+    warnings: tuple[str, ...] = ()
+    limits: Resources = field(default_factory=Resources)
+    shm_size: int = 0
     contexts: Mapping[str, str] = field(default_factory=dict)
     parcel: bool = False
     auths: Mapping[str, Auth] = field(default_factory=dict, repr=False)

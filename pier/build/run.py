@@ -26,6 +26,7 @@ from pier.runtime.bundle import remove_bundle, write_bundle
 from pier.runtime.monitors import Monitor, RuntimeFailed, adopt
 from pier.runtime.oci_runtime import Runtimes
 from pier.runtime.orders import AttachOptions, MonitorOrder
+from pier.runtime.resources import Resources
 from pier.runtime.spawners import Spawner
 
 HOSTNAME = "buildkitsandbox"
@@ -43,29 +44,6 @@ class Mount:
     source: str = ""
     type: str = "bind"
     options: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ulimit:
-    name: str
-    soft: int
-    hard: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What a build may use, for each RUN. 0 and "": no limit. Sizes in bytes."""
-
-    memory: int = 0
-    memory_swap: int = 0
-    cpu_shares: int = 0
-    cpu_period: int = 0
-    cpu_quota: int = 0
-    cpuset_cpus: str = ""
-    cpuset_mems: str = ""
-    cgroup_parent: str = ""
-    shm_size: int = 0
-    ulimits: tuple[Ulimit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +75,8 @@ class RunOrder:
     files: Mapping[str, str] = field(default_factory=dict)
     hostname: str = HOSTNAME
     insecure: bool = False
-    limits: Limits = Limits()
+    limits: Resources = field(default_factory=Resources)
+    shm_size: int = 0
     cgroup: str = ""
 
 
@@ -126,7 +105,8 @@ class Command:
     insecure: bool = False
     script: str = ""
     extra_hosts: tuple[str, ...] = ()
-    limits: Limits = Limits()
+    limits: Resources = field(default_factory=Resources)
+    shm_size: int = 0
     hostname: str = HOSTNAME
 
 
@@ -215,6 +195,7 @@ class Runner:
             files=prepared.files,
             insecure=command.insecure,
             limits=command.limits,
+            shm_size=command.shm_size,
             hostname=command.hostname,
             cgroup=f"{command.limits.cgroup_parent or self._cgroup_parent}/{run_id}",
         )
@@ -327,4 +308,4 @@ async def _leave(monitor: Monitor) -> None:
     await monitor.disconnect()
 
 
-__all__ = ["Command", "Ended", "Limits", "Mount", "Rootfs", "Runner", "RuntimeFailed"]
+__all__ = ["Command", "Ended", "Mount", "Rootfs", "Runner", "RuntimeFailed"]

@@ -296,6 +296,7 @@ class StageBuild:
             script=step.script,
             extra_hosts=request.extra_hosts,
             limits=request.limits,
+            shm_size=request.shm_size,
             hostname=request.hostname,
         )
 

@@ -10,6 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pier.oci.image import Healthcheck as Healthcheck  # the image says it in the same words
+from pier.runtime.resources import Device as Device  # and a RUN is limited in the same
+from pier.runtime.resources import DeviceRate as DeviceRate
+from pier.runtime.resources import DeviceRequest as DeviceRequest
+from pier.runtime.resources import Resources as Resources
+from pier.runtime.resources import Ulimit as Ulimit
 
 MIB = 1024 * 1024
 DEFAULT_SHM_BYTES = 64 * MIB
@@ -39,69 +44,6 @@ class PortBinding:
     protocol: str = "tcp"
     host_ip: str = ""
     host_port: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ulimit:
-    name: str
-    soft: int
-    hard: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Device:
-    path_on_host: str
-    path_in_container: str = ""
-    permissions: str = "rwm"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceRequest:
-    driver: str = ""
-    count: int = 0
-    device_ids: tuple[str, ...] = ()
-    capabilities: tuple[tuple[str, ...], ...] = ()
-    options: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceRate:
-    """A limit (bytes or operations a second), or a weight, for one block device."""
-
-    path: str
-    rate: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resources:
-    """Limits, as asked. 0 means none, unless said otherwise."""
-
-    cpu_shares: int = 0
-    nano_cpus: int = 0
-    cpu_period_us: int = 0
-    cpu_quota_us: int = 0
-    cpu_rt_period_us: int = 0
-    cpu_rt_runtime_us: int = 0
-    cpuset_cpus: str = ""
-    cpuset_mems: str = ""
-    memory: int = 0
-    memory_swap: int = 0
-    """Memory and swap together; -1 unlimited; 0: twice the memory."""
-    memory_reservation: int = 0
-    memory_swappiness: int | None = None
-    oom_kill_disable: bool | None = None
-    pids_limit: int | None = None
-    blkio_weight: int = 0
-    blkio_weight_device: tuple[DeviceRate, ...] = ()
-    device_read_bps: tuple[DeviceRate, ...] = ()
-    device_write_bps: tuple[DeviceRate, ...] = ()
-    device_read_iops: tuple[DeviceRate, ...] = ()
-    device_write_iops: tuple[DeviceRate, ...] = ()
-    devices: tuple[Device, ...] = ()
-    device_cgroup_rules: tuple[str, ...] = ()
-    device_requests: tuple[DeviceRequest, ...] = ()
-    ulimits: tuple[Ulimit, ...] = ()
-    cgroup_parent: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

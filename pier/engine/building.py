@@ -3,17 +3,17 @@ places on the network.
 """
 
 import platform
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from pier.build.builder import Builder, BuilderParts
 from pier.build.cache_store import DEFAULT_LIMIT_BYTES
-from pier.build.run import Limits, NetworkPlace, RunOrder
+from pier.build.run import NetworkPlace, RunOrder
 from pier.containers.facts import HostFacts
 from pier.containers.namespaces import HOST, PRIVATE, Namespaces
 from pier.containers.parts import Parts
-from pier.containers.spec import ContainerSpec, HostSpec, Resources, Ulimit
+from pier.containers.spec import ContainerSpec, HostSpec, Ulimit
 from pier.containers.to_oci import OciInputs, ProcessUser, process_capabilities, to_oci
 from pier.errors import NotFound, Unavailable
 from pier.images.model import Image
@@ -33,7 +33,8 @@ from pier.settings import Settings
 def make_builder(
     parts: Parts, settings: Settings, puller: OfflinePuller, facts: HostFacts
 ) -> Builder:
-    host = BuildHost(parts.images, puller, parts.networks, facts)
+    ulimits = tuple(parts.defaults.ulimits.values())
+    host = BuildHost(parts.images, puller, parts.networks, facts, ulimits)
     return Builder(
         BuilderParts(
             images=parts.images,
@@ -58,6 +59,8 @@ class BuildHost:
     puller: OfflinePuller
     networks: Networks
     facts: HostFacts
+    ulimits: tuple[Ulimit, ...]
+    """The daemon's, for all that runs."""
 
     async def get_image(
         self,
@@ -104,7 +107,7 @@ class BuildHost:
         )
 
     def make_config(self, order: RunOrder) -> Mapping[str, object]:
-        return config_of_run(order, self.facts)
+        return config_of_run(order, self.facts, self.ulimits)
 
     @asynccontextmanager
     async def sandbox(
@@ -131,12 +134,14 @@ class BuildHost:
             await self.networks.take_down(run_id)
 
 
-def config_of_run(order: RunOrder, facts: HostFacts) -> Mapping[str, object]:
+def config_of_run(
+    order: RunOrder, facts: HostFacts, ulimits: Sequence[Ulimit] = ()
+) -> Mapping[str, object]:
     """config.json of a RUN: what a container with these limits would get."""
     host = HostSpec(
         privileged=order.insecure,
-        resources=resources(order.limits),
-        shm_size=order.limits.shm_size,
+        resources=order.limits,
+        shm_size=order.shm_size,
     )
     spec = ContainerSpec(
         env=order.environment, cmd=order.argv, working_dir=order.working_dir, host=host
@@ -149,6 +154,7 @@ def config_of_run(order: RunOrder, facts: HostFacts) -> Mapping[str, object]:
             container_id=order.id,
             spec=spec,
             facts=facts,
+            default_ulimits=ulimits,
             user=ProcessUser(
                 uid=identity.uid,
                 gid=identity.gid,
@@ -175,19 +181,6 @@ def config_of_run(order: RunOrder, facts: HostFacts) -> Mapping[str, object]:
         for mount in order.mounts
     ]
     return config
-
-
-def resources(limits: Limits) -> Resources:
-    return Resources(
-        memory=limits.memory,
-        memory_swap=limits.memory_swap,
-        cpu_shares=limits.cpu_shares,
-        cpu_period_us=limits.cpu_period,
-        cpu_quota_us=limits.cpu_quota,
-        cpuset_cpus=limits.cpuset_cpus,
-        cpuset_mems=limits.cpuset_mems,
-        ulimits=tuple(Ulimit(name=u.name, soft=u.soft, hard=u.hard) for u in limits.ulimits),
-    )
 
 
 def _platform_of(image: Image) -> Platform:

@@ -352,3 +352,11 @@ def test_ctrl_c_ends_all_runs_and_leaves_nothing(daemon: Daemon, context: Direct
 
 def on_terminal(daemon: Daemon, *words: str) -> Terminal:
     return Terminal([*PIER, *words], {**os.environ, "PIER_HOST": daemon.host, "TERM": "xterm"})
+
+
+def test_the_daemons_own_limits_hold_in_a_run(tmp_path: Path, context: Directory) -> None:
+    context.dockerfile("FROM busybox\nRUN ulimit -n; ulimit -Hn\n")
+    with Daemon(tmp_path / "limited", "--default-ulimit", "nofile=70:80") as daemon:
+        assert "\n70\n80\n" in daemon.docker("build", str(context))
+        words = ("--no-cache", "--ulimit", "nofile=60:61")
+        assert "\n60\n61\n" in daemon.docker("build", *words, str(context))
