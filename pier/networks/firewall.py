@@ -49,6 +49,7 @@ _FIXED = """\
     }
     chain prerouting {
         type nat hook prerouting priority dstnat; policy accept;
+        iifname != "lo" ip daddr 127.0.0.0/8 return
         fib daddr type local goto publish
     }
     chain output {
@@ -79,6 +80,8 @@ _FIXED = """\
 # guard: route_localnet lets 127.0.0.1 of the host reach a container, and would let a container
 #   reach 127.0.0.1 of the host, or speak to the host in its name; this is before connection
 #   tracking, so answers are not affected.
+# prerouting, 127.0.0.0/8: translated before it is routed, what a neighbour sends to 127.0.0.1 would
+#   reach a port that is published there only.
 # publish, from output too (-100 is dstnat; nft has no name for it there): so no proxy is needed
 #   for a client on the host itself. ::1 cannot be routed off lo, so the daemon's proxy serves it.
 # forward, docker0: old dockerds drop nothing on the way in, they rely on FORWARD's policy.

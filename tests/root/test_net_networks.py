@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -224,6 +225,51 @@ def test_a_container_is_reached_by_its_published_port(tmp_path: Path, br_netfilt
         assert [(p.host_ip, p.host_port) for p in ports] == [("0.0.0.0", 8080), ("::", 8080)]
 
     on_a_host(tmp_path, body)
+
+
+def test_loopback_is_nobodys_but_the_hosts(tmp_path: Path) -> None:
+    """Neither what it publishes on 127.0.0.1, nor its services there, nor its name."""
+
+    async def body(world: World) -> None:
+        local = (PortRequest(port=80, host_ip="127.0.0.1", host_port="8080"),)
+        web = await world.networks.bring_up(request(world.container(1), "bridge", ports=local))
+        evil = await world.networks.bring_up(request(world.container(2), "bridge"))
+        me, gateway = here(), "10.213.0.1"
+        for fd, way in ((world.outside, HOST), (evil.netns_fd, gateway)):
+            send_loopback_to(fd, way)
+        with server(web.netns_fd, 80), server(me, 90, "127.0.0.1"):
+            assert await reach(me, "127.0.0.1", 8080) != ""
+            for fd in (world.outside, evil.netns_fd):
+                for address in (HOST, gateway, "127.0.0.1"):
+                    assert await reach(fd, address, 8080, 0.3) == ""
+                    assert await reach(fd, address, 90, 0.3) == ""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as service:
+            service.bind((gateway, 5353))
+            service.settimeout(0.5)
+            with netns.socket_in(evil.netns_fd, socket.AF_INET, socket.SOCK_DGRAM) as sender:
+                sender.sendto(b"as myself", (gateway, 5353))
+                assert service.recv(100) == b"as myself"
+            with netns.socket_in(evil.netns_fd, socket.AF_INET, socket.SOCK_DGRAM) as sender:
+                sender.bind(("127.0.0.2", 0))
+                sender.sendto(b"as the host", (gateway, 5353))
+                with pytest.raises(TimeoutError):
+                    service.recv(100)
+        os.close(me)
+
+    on_a_host(tmp_path, body)
+
+
+def send_loopback_to(fd: int, way: str) -> None:
+    """Whoever is root in a namespace can have 127.0.0.0/8 routed elsewhere."""
+    netns.run_in(fd, lambda: netns.write_sysctl("net.ipv4.conf.eth0.route_localnet", "1"))
+    script = (
+        f"ip route add 127.0.0.1/32 via {way} dev eth0 table 9; ip rule add pref 0 lookup 9;"
+        "ip rule add pref 1 lookup local; ip rule del pref 0 lookup local"
+    )
+    subprocess.run(
+        ["nsenter", f"--net=/proc/{os.getpid()}/fd/{fd}", "sh", "-c", script],
+        check=True, capture_output=True,
+    )  # fmt: skip
 
 
 def test_take_down_frees_everything_twice(tmp_path: Path) -> None:
