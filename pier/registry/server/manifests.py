@@ -10,6 +10,7 @@ from pier.oci.digest import digest_of
 from pier.registry import protocol
 from pier.registry.server import faults, names
 from pier.registry.server.contents import Stored
+from pier.registry.server.parsing import stated_type
 from pier.registry.server.parts import PARTS, Parts
 
 _REFERRERS_PAGE = 2 * 1024 * 1024
@@ -42,7 +43,7 @@ async def put(request: web.Request) -> web.Response:
         if not protocol.valid_tag(tag):
             raise faults.manifest_invalid(f"{tag!r} is no tag")
     media_type = protocol.media_type(request.headers.get("Content-Type", ""))
-    stored = Stored(media_type, digest, data)
+    stored = Stored(media_type or stated_type(data), digest, data)
     parsed = await parts.contents.put_manifest(name, stored, tags)
     headers = {
         "Location": f"/v2/{name}/manifests/{digest}",

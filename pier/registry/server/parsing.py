@@ -70,6 +70,17 @@ def parse_manifest(media_type: str, data: bytes) -> ParsedManifest:
         raise faults.manifest_invalid(str(error)) from error
 
 
+def stated_type(data: bytes) -> str:
+    """The media type of a manifest that was sent without one: its own word, else OCI's."""
+    try:
+        wire = msgspec.json.decode(data, type=_Wire)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return protocol.MANIFEST_OCI  # parse_manifest says what is wrong
+    if wire.media_type:
+        return wire.media_type
+    return protocol.MANIFEST_OCI if wire.manifests is None else protocol.INDEX_OCI
+
+
 def _from_wire(wire: _Wire, media_type: str) -> ParsedManifest:
     if wire.media_type and media_type and wire.media_type != media_type:
         raise faults.manifest_invalid(
