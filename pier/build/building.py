@@ -135,6 +135,7 @@ class Build:
             get_image=self.bases.image,
             images=self._images,
             platform=platform,
+            git_access=self._request.git_access,
         )
         self._opened.callback(self.sources.close)
         self.mounter = Mounter(self.sources, self._caches, self._request)

@@ -27,6 +27,7 @@ from pier.build.copy import (
     unpack,
     write_file,
 )
+from pier.build.git import GitAccess
 from pier.build.ignore import IgnoreRules
 from pier.build.owners import Owner, find_identity, find_owner
 from pier.build.sources import Sources, opened_git
@@ -76,7 +77,8 @@ async def gather(
         if is_http_url(source):
             fetched[source] = await _downloaded(source, step, directory, on_open)
         elif is_git_url(source):
-            fetched[source] = await _checked_out(source, step, directory, on_open)
+            access = sources.git_access
+            fetched[source] = await _checked_out(source, step, directory, access, on_open)
     tree = await sources.tree(step.origin)
     return await blocking(_gathered, keyword, step, fetched, tree)
 
@@ -209,14 +211,18 @@ async def _downloaded(
 
 
 async def _checked_out(
-    url: str, step: CopyStep, directory: Path, on_open: Callable[[int], None]
+    url: str,
+    step: CopyStep,
+    directory: Path,
+    access: GitAccess,
+    on_open: Callable[[int], None],
 ) -> Piece:
     place = directory / f"git-{secrets.token_hex(8)}"
     place.mkdir()
     suffix = ("&" if "?" in url else "?") + f"checksum={step.checksum}" if step.checksum else ""
     location, hash_mark, fragment = url.partition("#")
     wanted = f"{location}{suffix}{hash_mark}{fragment}"
-    tree = await opened_git(wanted, place, keep_git_dir=step.keep_git_dir)
+    tree = await opened_git(wanted, place, access, keep_git_dir=step.keep_git_dir)
     on_open(tree.root_fd)
     found = trees.find_sources(tree, ".", "ADD")[0]
     return Piece(tree, tuple(trees.entries_below(tree, found, step.excludes)), "")

@@ -68,7 +68,8 @@ class Intake:
         if is_git_url(remote) or remote.startswith("github.com/"):
             source = git.parse_git_url(remote)
             keep = self.request.arguments.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", "") in ("1", "true")
-            await git.check_out(source, place, keep_git_dir=keep)
+            access = self.request.git_access
+            await git.check_out(source, place, keep_git_dir=keep, access=access)
             return await blocking(below, place, source.subdirectory)
         if remote.startswith(("http://", "https://")):
             file = self.directory / "remote"

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from pier.build.git import GitAccess
 from pier.build.run import HOSTNAME
 from pier.errors import Failed, InvalidArgument
 from pier.oci.digest import Digest
@@ -70,6 +71,10 @@ class BuildRequest:
     @property
     def arguments(self) -> dict[str, str]:
         return {name: value for name, value in self.build_args.items() if value is not None}
+
+    @property
+    def git_access(self) -> GitAccess:
+        return GitAccess(self.secrets, self.ssh.get("default", ""))
 
     @property
     def hostname(self) -> str:

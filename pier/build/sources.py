@@ -93,7 +93,9 @@ class Sources:
         get_image: FindImage,
         images: Images,
         platform: Platform,
+        git_access: git.GitAccess,
     ) -> None:
+        self.git_access = git_access
         self._images = images
         self._layouts: dict[str, Image] = {}
         self._loading = asyncio.Lock()
@@ -184,7 +186,7 @@ class Sources:
         place = self._directory / f"context-{len(self._trees)}"
         place.mkdir()
         if is_git_url(value):
-            return await opened_git(value, place)
+            return await opened_git(value, place, self.git_access)
         if is_http_url(value):
             archive = self._directory / f"{place.name}.tar"
             await fetch.download(value, archive)
@@ -193,10 +195,12 @@ class Sources:
         raise BadContext(name, value)
 
 
-async def opened_git(url: str, place: Path, *, keep_git_dir: bool = False) -> Tree:
+async def opened_git(
+    url: str, place: Path, access: git.GitAccess, *, keep_git_dir: bool = False
+) -> Tree:
     """A repository's files, checked out into `place`."""
     source = git.parse_git_url(url)
-    await git.check_out(source, place, keep_git_dir=keep_git_dir)
+    await git.check_out(source, place, keep_git_dir=keep_git_dir, access=access)
     return open_tree(below(place, source.subdirectory))
 
 

@@ -1,12 +1,14 @@
 """Where a build's files come from: archives, URLs, repositories."""
 
 import asyncio
+import base64
 import functools
 import http.server
 import os
 import subprocess
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from typing_extensions import override
 
 from pier.build.directories import remove_directory
 from pier.build.fetch import ChecksumMismatch
+from pier.build.git import GitFailed
 from pier.build.request import BuildRequest
 from pier.errors import InvalidArgument
 from tests.root.build_bench import context_tar, open_bench
@@ -27,10 +30,15 @@ pytestmark = [
 @pytest.fixture
 def web(tmp_path: Path) -> Iterator[str]:
     """A web server of a directory; its URL."""
-    root = tmp_path / "www"
+    with serving(QuietHandler, tmp_path / "www") as url:
+        yield url
+
+
+@contextmanager
+def serving(handler: type[http.server.SimpleHTTPRequestHandler], root: Path) -> Iterator[str]:
     root.mkdir()
-    handler = functools.partial(QuietHandler, directory=str(root))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    of_root = functools.partial(handler, directory=str(root))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), of_root)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -125,6 +133,50 @@ def test_contexts_and_adds_by_git(tmp_path: Path, web: str) -> None:
             assert "/s/.git/HEAD" in bench.files(result)
             with pytest.raises(InvalidArgument, match="expected checksum to match"):
                 await bench.build(f"FROM busybox\nADD --checksum=abcdef0 {web}/repo.git /src\n")
+
+    asyncio.run(main())
+
+
+@pytest.fixture
+def private_web(tmp_path: Path) -> Iterator[str]:
+    """A web server of <tmp_path>/www for who knows the token."""
+    wanted = "basic " + base64.b64encode(b"x-access-token:s3cret").decode()
+
+    class Private(QuietHandler):
+        @override
+        def do_GET(self) -> None:
+            if self.headers.get("Authorization") == wanted:
+                super().do_GET()
+            else:
+                self.send_error(403)
+
+    with serving(Private, tmp_path / "www") as url:
+        yield url
+
+
+def test_private_repositories_open_to_a_secret(tmp_path: Path, private_web: str) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "Dockerfile").write_text(f"FROM busybox\nADD {private_web}/repo.git /src\n")
+    git(work, "init", "-q", "-b", "main", ".")
+    git(work, "add", ".")
+    git(work, "commit", "-qm", "1")
+    git(tmp_path, "clone", "-q", "--bare", str(work), str(tmp_path / "www/repo.git"))
+    git(tmp_path / "www/repo.git", "update-server-info")
+    remote = f"{private_web}/repo.git"
+    host = "127.0.0.1"
+
+    async def main() -> None:
+        async with open_bench(tmp_path / "pier") as bench:
+            for name in ("GIT_AUTH_TOKEN", f"GIT_AUTH_TOKEN.{host}"):
+                request = BuildRequest(remote=remote, secrets={name: b"s3cret\n"})
+                result = await bench.build_tar(b"", request)
+                assert "/src/Dockerfile" in bench.files(result)
+            for name in ("GIT_AUTH_TOKEN.elsewhere", "OTHER"):
+                request = BuildRequest(remote=remote, secrets={name: b"s3cret"})
+                with pytest.raises(GitFailed):
+                    await bench.build_tar(b"", request)
+            assert bench.left_behind() == []
 
     asyncio.run(main())
 
