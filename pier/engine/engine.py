@@ -5,6 +5,7 @@ hang together reads `_build` from top to bottom.
 """
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -113,6 +114,8 @@ async def _build(settings: Settings, stack: AsyncExitStack) -> Engine:
     paths = settings.paths
     for directory in (paths.tmp, paths.volumes, paths.container(""), paths.bundle("")):
         directory.mkdir(parents=True, exist_ok=True, mode=0o710)
+    with contextlib.suppress(OSError):  # the probe of the runtimes has the words for it
+        cgroup.make_room()
     facts = read_host_facts()
     events = Events()
     database = Database(paths.database)
