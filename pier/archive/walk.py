@@ -11,10 +11,19 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pier.archive.entry import show
+from pier.errors import Failed
 from pier.linux import paths
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _VANISHED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+
+
+class PathTooLong(Failed):
+    """A process can make directories deeper than any path reaches; no archive can hold them."""
+
+    def __init__(self, path: bytes) -> None:
+        super().__init__(f"a path of {len(path)} bytes is too long: {show(path)}...")
 
 
 @dataclass(slots=True)
@@ -49,6 +58,8 @@ def walk(root_fd: int) -> Iterator[Directory]:
         try:
             fd = paths.open_in_root(root_fd, path, _DIRECTORY, resolve=paths.STRICTLY_BELOW)
         except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise PathTooLong(path) from error
             if error.errno not in _VANISHED:
                 raise
             continue

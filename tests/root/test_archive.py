@@ -23,8 +23,10 @@ from pier.archive.header import PAX, format_entry, padding
 from pier.archive.layer import Extracted, extract_layer, inherit
 from pier.archive.layer_writer import write_layer
 from pier.archive.tarball import ExtractOptions, OverwriteRefused, extract_tree, write_tree
+from pier.archive.walk import PathTooLong
 from pier.errors import PierError
 from pier.linux.mount import Overlay, open_overlay
+from pier.linux.trees import remove_tree
 from pier.oci.digest import digest_of
 
 Member = tuple[tarfile.TarInfo, bytes]
@@ -699,6 +701,24 @@ def test_changes_of_an_upper_directory_are_told(tmp_path: Path) -> None:
         ("/twice/deleted", 1),
     ]
     assert found == [Change(path, Kind(kind)) for path, kind in expected]
+
+
+def test_a_tree_deeper_than_any_path_is_told(layer: Path) -> None:
+    fd = os.open(layer, os.O_RDONLY | os.O_DIRECTORY)
+    for _ in range(600):
+        os.mkdir("a" * 8, dir_fd=fd)
+        below = os.open("a" * 8, os.O_RDONLY | os.O_DIRECTORY, dir_fd=fd)
+        os.close(fd)
+        fd = below
+    os.close(fd)
+    with pytest.raises(PathTooLong, match="too long"):
+        write_layer(layer, lambda _: None)
+    with pytest.raises(PathTooLong, match="too long"):
+        list_changes(layer, [])
+    root_fd = os.open(layer.parent, os.O_RDONLY | os.O_DIRECTORY)
+    remove_tree(layer.name, dir_fd=root_fd)
+    os.close(root_fd)
+    assert not layer.exists()
 
 
 def record(key: bytes, value: bytes) -> bytes:
