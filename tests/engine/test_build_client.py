@@ -267,6 +267,18 @@ def test_metadata_and_stages_without_the_cache(
     assert "caching is off for this stage (--no-cache-filter)" in output
 
 
+def test_the_clients_epoch_is_the_builds(
+    daemon: Daemon, context: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context.dockerfile("FROM busybox\nRUN echo 1 > /f\n")
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1600000000")
+    daemon.pier("build", "-t", "epoch", str(context))
+    shown = json.loads(daemon.docker("image", "inspect", "epoch"))[0]
+    assert shown["Created"] == "2020-09-13T12:26:40Z"
+    told = daemon.docker("run", "--rm", "epoch", "stat", "-c", "%Y", "/f")
+    assert told == "1600000000\n"
+
+
 def test_the_machines_network_is_for_who_is_allowed(daemon: Daemon, context: Directory) -> None:
     context.dockerfile("FROM busybox\nRUN --network=host ls /sys/class/net\n")
     refused = daemon.docker("build", str(context), status=1)
