@@ -165,7 +165,7 @@ class Inputs:
         security = parse_security_options(
             host.security_opt, no_new_privileges=self._parts.defaults.no_new_privileges
         )
-        return {
+        process: dict[str, object] = {
             "terminal": asked.tty,
             "user": to_oci.user_to_oci(user),
             "args": list(asked.cmd),
@@ -176,7 +176,14 @@ class Inputs:
             "capabilities": to_oci.capabilities_to_oci(held),
             "noNewPrivileges": security.no_new_privileges,
             "oomScoreAdj": to_oci.oom_score_adj(host.oom_score_adj, self._facts),
+            "rlimits": to_oci.process_rlimits(
+                host.resources, tuple(self._parts.defaults.ulimits.values()), self._facts
+            ),
         }
+        default = "" if asked.privileged or not self._facts.apparmor else APPARMOR_PROFILE
+        if profile := to_oci.apparmor_profile(spec, self._facts, security, default):
+            process["apparmorProfile"] = profile
+        return process
 
     def _exec_user(self, container: Container, user: str) -> ProcessUser:
         root = os.open(f"/proc/{container.status.pid}/root", os.O_PATH | os.O_CLOEXEC)

@@ -23,7 +23,7 @@ from pier.containers.security import (
     parse_security_options,
     readonly_paths,
 )
-from pier.containers.spec import DEFAULT_SHM_BYTES, ContainerSpec, Ulimit
+from pier.containers.spec import DEFAULT_SHM_BYTES, ContainerSpec, Resources, Ulimit
 
 OCI_VERSION = "1.0.2"
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -155,14 +155,14 @@ def process_to_oci(inputs: OciInputs, security: SecurityOptions) -> OciObject:
         ),
         "cwd": spec.working_dir or "/",
         "capabilities": capabilities_to_oci(held),
-        "rlimits": _rlimits(inputs),
+        "rlimits": process_rlimits(host.resources, inputs.default_ulimits, facts),
         "noNewPrivileges": security.no_new_privileges,
         "oomScoreAdj": oom_score_adj(host.oom_score_adj, facts),
     }
     rows, columns = host.console_size
     if spec.tty and rows and columns:
         process["consoleSize"] = {"height": rows, "width": columns}
-    profile = _apparmor_profile(inputs, security)
+    profile = apparmor_profile(spec, facts, security, inputs.apparmor_default)
     if profile:
         process["apparmorProfile"] = profile
     return process
@@ -190,20 +190,24 @@ def _has_init(inputs: OciInputs) -> bool:
     return bool(inputs.init) and inputs.namespaces.pid == PRIVATE
 
 
-def _rlimits(inputs: OciInputs) -> list[dict[str, object]]:
-    asked = merge(inputs.spec.host.resources.ulimits, inputs.default_ulimits)
-    facts = inputs.facts
+def process_rlimits(
+    resources: Resources, defaults: Sequence[Ulimit], facts: HostFacts
+) -> list[dict[str, object]]:
+    """Of every process of a container, an exec's too."""
+    asked = merge(resources.ulimits, defaults)
     clamped = clamp(asked, hard_limits=facts.hard_limits, raises_limits=facts.raises_limits)
     return rlimits_to_oci(clamped.ulimits)
 
 
-def _apparmor_profile(inputs: OciInputs, security: SecurityOptions) -> str:
-    if not inputs.facts.apparmor or security.apparmor == UNCONFINED:
+def apparmor_profile(
+    spec: ContainerSpec, facts: HostFacts, security: SecurityOptions, default: str
+) -> str:
+    """Of every process of a container, an exec's too; "" for none."""
+    if not facts.apparmor or security.apparmor == UNCONFINED:
         return ""
     if security.apparmor:
         return security.apparmor
-    default = inputs.apparmor_default
-    if inputs.spec.host.privileged or default not in inputs.facts.apparmor_profiles:
+    if spec.host.privileged or default not in facts.apparmor_profiles:
         return ""
     return default
 

@@ -147,3 +147,11 @@ def test_aliases_need_a_network_of_ones_own(daemon: Daemon) -> None:
             status, answer = daemon.api("POST", f"/v1.48/containers/{answer['Id']}/start")
         assert status == 400
         assert "network-scoped aliases are only supported" in answer["message"]
+
+
+def test_an_exec_has_the_containers_limits(daemon: Daemon) -> None:
+    daemon.docker("run", "-d", "--name", "bound", "--ulimit", "nofile=100:200", "busybox",
+                  "sleep", "300")  # fmt: skip
+    for options in ((), ("-t",)):
+        said = daemon.docker("exec", *options, "bound", "sh", "-c", "ulimit -n; ulimit -Hn")
+        assert said.split() == ["100", "200"]
