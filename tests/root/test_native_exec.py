@@ -4,6 +4,7 @@
 import contextlib
 import json
 import os
+import resource
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +38,15 @@ echo ==; for n in 0 1 2; do stat -L -c '%F %u' /proc/self/fd/$n; done; ls /proc/
 echo ==; id
 echo ==; read pid name state parent group session rest </proc/$$/stat; echo $(( session == $$ ))
 """
+
+
+@pytest.fixture(autouse=True)
+def raised_limit() -> Iterator[None]:
+    """Debian's runc (Go 1.19) raises its own soft limit of open files and passes that on."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.fixture(params=["crun", "runc"])
