@@ -8,14 +8,12 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
-import msgspec
 from aiohttp import web
 
 from pier.api.hijack import connection_of
+from pier.api.schema.encode import encode as encode
 
 JSON = "application/json"
-
-encode = msgspec.json.Encoder().encode
 
 
 def json(

@@ -47,10 +47,12 @@ def _write_directory(writer: TarWriter, directory: Directory, ignore: Collection
     for found in directory.files:
         if found.path not in ignore:
             _write_file(writer, directory, found)
-    if ignore:
-        directory.below = [
-            name for name in directory.below if join(directory.path, name) not in ignore
-        ]
+    directory.below = [
+        name
+        for name in directory.below
+        # Read again, it would be a mark that deletes something else.
+        if not name.startswith(WHITEOUT) and join(directory.path, name) not in ignore
+    ]
 
 
 def _write_file(writer: TarWriter, directory: Directory, found: Found) -> None:

@@ -7,6 +7,7 @@ be told apart in words. Pure; `cache_store` remembers.
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -112,12 +113,23 @@ def file_inputs(files: Iterable[tuple[str, str]]) -> dict[str, str]:
     """`(path, digest)` of what is copied, as inputs; very many are folded into directories."""
     found = list(files)
     if len(found) <= MAX_FILES_NAMED:
-        return {f"file {path}": digest for path, digest in found}
+        return {_named(path): digest for path, digest in found}
     folded: dict[str, list[str]] = {}
     for path, digest in found:
         directory = path.rpartition("/")[0]
         folded.setdefault(directory, []).append(f"{path}\0{digest}")
     return {
-        f"file {directory}/": hashlib.sha256("\0\0".join(sorted(entries)).encode()).hexdigest()
+        _named(f"{directory}/"): hashlib.sha256(
+            os.fsencode("\0\0".join(sorted(entries)))
+        ).hexdigest()
         for directory, entries in folded.items()
     }
+
+
+def _named(path: str) -> str:
+    """A name that is no UTF-8 is told byte by byte: no two files share an input."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return f"bytes {os.fsencode(path).hex()}"
+    return f"file {path}"

@@ -5,6 +5,7 @@ are followed inside the tree, links met below it are copied as links. What is ch
 entries, sorted, which then is hashed and copied: both see the same.
 """
 
+import contextlib
 import os
 import posixpath
 import stat
@@ -142,11 +143,14 @@ def _listed(tree: Tree, base: str, directory: str) -> list[tuple[str, os.stat_re
         tree.root_fd, posixpath.join(base, directory), _DIRECTORY, resolve=STRICTLY_BELOW
     )
     try:
+        found = []
         with os.scandir(fd) as listing:
-            return [
-                (posixpath.join(directory, item.name), item.stat(follow_symlinks=False))
-                for item in listing
-            ]
+            for item in listing:
+                # An overlay lists what a layer deletes in a directory of its own, and has it not.
+                with contextlib.suppress(FileNotFoundError):
+                    status = item.stat(follow_symlinks=False)
+                    found.append((posixpath.join(directory, item.name), status))
+        return found
     finally:
         os.close(fd)
 

@@ -131,6 +131,28 @@ def test_nothing_of_the_host_is_written_by_proc_self_exe(daemon: Daemon) -> None
     assert [(p.stat().st_mtime_ns, p.stat().st_size) for p in programs] == before
 
 
+def test_names_may_be_any_bytes(daemon: Daemon) -> None:
+    script = (
+        'mkdir -p /odd/.wh.etc; touch "/odd/$(printf "a\\377")" "/odd/$(printf "new\\nline")";'
+        ' ln -s "$(printf "/t\\377")" /odd/link; printf "\\377\\n"; sleep 600'
+    )
+    with running(daemon, "odd", script):
+        wait_until(lambda: daemon.docker("logs", "odd"), "it has begun")
+        status, changes = daemon.api("GET", "/containers/odd/changes")
+        assert status == 200
+        assert "/odd/a\ufffd" in {change["Path"] for change in changes}
+        assert daemon.api("HEAD", "/containers/odd/archive?path=/odd/link")[0] == 200
+        copied = daemon.run(["docker", "cp", "odd:/odd", "-"]).stdout
+        with tarfile.open(fileobj=io.BytesIO(copied)) as archive:
+            assert os.fsencode("odd/a\udcff") in [os.fsencode(name) for name in archive.getnames()]
+        daemon.docker("commit", "odd", "odd")
+    dockerfile = b"FROM busybox\nCOPY --from=odd /odd /odd\nRUN ls -d /odd/new* /etc/passwd\n"
+    daemon.docker("build", "-t", "odd", "-", stdin=dockerfile)
+    listed = daemon.run(["docker", "run", "--rm", "odd", "ls", "-A", "/odd"]).stdout
+    assert sorted(listed.split(b"\n"))[1:] == [b"a?", b"link", b"new?line"]
+    daemon.docker("rmi", "-f", "odd")
+
+
 def test_output_without_newlines_and_without_end_costs_no_memory(daemon: Daemon) -> None:
     options = ("--log-opt", "max-size=1m", "--log-opt", "max-file=2")
     with running(daemon, "flood", "cat /dev/zero", *options):

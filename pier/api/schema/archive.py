@@ -8,6 +8,7 @@ from base64 import b64encode
 
 import msgspec
 
+from pier.api.schema.encode import encode
 from pier.api.schema.words import rfc3339
 from pier.containers.requests import PathStat
 
@@ -41,4 +42,4 @@ def stat_header(path: PathStat) -> str:
     json = PathStatJson(
         path.name, path.size, go_mode(path.mode), rfc3339(path.mtime_ns), path.link_target
     )
-    return b64encode(msgspec.json.encode(json)).decode()
+    return b64encode(encode(json)).decode()
