@@ -6,7 +6,7 @@ outside of the root, whatever it does meanwhile.
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from pier.archive.compression import decompressed
@@ -35,18 +35,26 @@ class ExtractOptions:
     """Refuse to replace a directory by something else, or the other way round."""
 
 
-def write_tree(root_fd: int, path: bytes, write: Write, *, name: bytes | None = None) -> int:
+def write_tree(
+    root_fd: int,
+    path: bytes,
+    write: Write,
+    *,
+    name: bytes | None = None,
+    empty: Collection[int] = (),
+) -> int:
     """Write what is at `path` in the root: a file, or a directory with everything in it.
 
     A link in the last component is written as a link. Members are named `name` and below (b"."
     for the contents); None names them by their path below `path` and leaves out the directory
-    itself, as export does. Returns the bytes of regular files. Raises OSError if it is not there.
+    itself, as export does. empty: devices (st_dev) whose directories are written without what
+    is in them. Returns the bytes of regular files. Raises OSError if it is not there.
     """
     writer = TarWriter(write)
     fd = paths.open_in_root(root_fd, path, os.O_PATH, follow=False)
     try:
         if stat.S_ISDIR(os.fstat(fd).st_mode):
-            _write_directories(writer, fd, name)
+            _write_directories(writer, fd, name, empty)
         else:
             _write_single(writer, root_fd, path, name)
     finally:
@@ -55,9 +63,14 @@ def write_tree(root_fd: int, path: bytes, write: Write, *, name: bytes | None = 
     return writer.size
 
 
-def _write_directories(writer: TarWriter, fd: int, name: bytes | None) -> None:
+def _write_directories(
+    writer: TarWriter, fd: int, name: bytes | None, empty: Collection[int]
+) -> None:
     prefix = name or b""
     for directory in walk(fd):
+        if directory.stat.st_dev in empty:
+            directory.files.clear()
+            directory.below.clear()
         path = join(prefix, directory.path) if directory.path else prefix
         if path:
             writer.directory(path, directory)

@@ -88,7 +88,12 @@ class TarWriter:
             self._regular(entry, directory_fd, found.name)
             return
         if kind == SYMLINK:
-            entry.link = os.readlink(found.name, dir_fd=directory_fd)
+            try:
+                entry.link = os.readlink(found.name, dir_fd=directory_fd)
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, errno.EINVAL):
+                    raise
+                return  # it went, or became something else
         elif kind in (CHARACTER, BLOCK):
             entry.device = found.stat.st_rdev
         self.entry(entry)

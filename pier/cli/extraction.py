@@ -94,7 +94,8 @@ def _extract_one(
         elif member.isreg():
             _write(archive.extractfile(member), member, parent, name)
         elif member.isfifo():
-            os.mkfifo(name, member.mode & 0o7777, dir_fd=parent)
+            os.mkfifo(name, 0o600, dir_fd=parent)
+            os.chmod(name, member.mode & 0o7777, dir_fd=parent)
         elif member.isdev():
             _make_device(member, parent, name)
     finally:
@@ -154,7 +155,8 @@ def _make_device(member: tarfile.TarInfo, parent: int, name: str) -> None:
 
     kind = stat.S_IFCHR if member.ischr() else stat.S_IFBLK
     number = os.makedev(member.devmajor, member.devminor)
-    os.mknod(name, kind | (member.mode & 0o777), number, dir_fd=parent)
+    os.mknod(name, kind | 0o600, number, dir_fd=parent)
+    os.chmod(name, member.mode & 0o7777, dir_fd=parent)  # the umask is not the archive's
 
 
 def _finish_directory(root: int, parts: list[str], member: tarfile.TarInfo) -> None:

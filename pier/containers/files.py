@@ -27,7 +27,7 @@ from pier.containers.requests import PathStat
 from pier.containers.state import State
 from pier.containers.to_oci import INIT_PATH
 from pier.containers.users import resolve_user
-from pier.containers.view import View, in_view, open_root_alone
+from pier.containers.view import View, in_view, kernel_devices, open_root_alone
 from pier.errors import Conflict, Failed
 from pier.images.feed import work_on
 from pier.linux.mount import open_overlay
@@ -138,9 +138,11 @@ class Files:
         """`path` is absolute. The root's members are named "//bin": clients cut the first part."""
         name = os.fsencode(base_name(path))
         async with self._view(container) as view:
+            empty = kernel_devices(view)
             chunks = written_by(
                 lambda write: in_view(
-                    view, lambda root: write_tree(root, os.fsencode(path), write, name=name)
+                    view,
+                    lambda root: write_tree(root, os.fsencode(path), write, name=name, empty=empty),
                 )
             )
             async with contextlib.aclosing(chunks):

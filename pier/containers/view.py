@@ -23,6 +23,10 @@ from pier.linux.paths import DIRECTORY, makedirs_in_root, open_in_root
 
 T = TypeVar("T")
 
+_KERNEL_FILE_SYSTEMS = frozenset((
+    "bpf", "cgroup", "cgroup2", "debugfs", "devpts", "devtmpfs", "mqueue", "proc", "pstore",
+    "securityfs", "sysfs", "tracefs",
+))  # fmt: skip
 _NEW_FILE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -73,6 +77,27 @@ def in_view(view: View, work: Callable[[int], T]) -> T:
         finally:
             os.close(fd)
     return _in_own_thread(lambda: _with_mounts(view, work))
+
+
+def kernel_devices(view: View) -> frozenset[int]:
+    """Devices (st_dev) of what a copy of the whole root shows empty, as images have it.
+
+    That is /dev, and what are no files but the kernel's words: /proc, /sys and their like.
+    """
+    if not view.pid:
+        return frozenset()
+    found = set()
+    try:
+        mounts = Path(f"/proc/{view.pid}/mountinfo").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        raise JustEnded from None
+    for line in mounts.splitlines():
+        left, _, right = line.partition(" - ")
+        device, place = left.split(" ")[2], left.split(" ")[4]
+        if place == "/dev" or right.split(" ")[0] in _KERNEL_FILE_SYSTEMS:
+            major, _, minor = device.partition(":")
+            found.add(os.makedev(int(major), int(minor)))
+    return frozenset(found)
 
 
 def open_root_alone(pid: int) -> int:

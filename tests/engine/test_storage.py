@@ -4,7 +4,9 @@ import io
 import tarfile
 from pathlib import Path
 
-from tests.daemon import Daemon
+import pytest
+
+from tests.daemon import Daemon, wait_until
 
 
 def test_the_volume_of_the_mission(daemon: Daemon) -> None:
@@ -102,3 +104,42 @@ def test_import(daemon: Daemon) -> None:
     assert b"hi\n" in copied
     daemon.docker("rm", "frozen")
     daemon.docker("rmi", "imported:1")
+
+
+@pytest.mark.parametrize("client", ["docker", "pier"])
+def test_all_of_a_running_container_can_be_copied(
+    daemon: Daemon, tmp_path: Path, client: str
+) -> None:
+    """/proc and the like are empty then; what was asked for by its name is there."""
+    script = "touch /vol/v /scratch/s /dev/shm/m; sleep 300"
+    daemon.docker("run", "-d", "--name", "whole", "-v", "wholevol:/vol", "--tmpfs", "/scratch",
+                  "busybox", "sh", "-c", script)  # fmt: skip
+    call = getattr(daemon, client)
+    try:
+        wait_until(lambda: "m" in daemon.docker("exec", "whole", "ls", "/dev/shm"), "it is there")
+        call("cp", "whole:/", str(tmp_path / "root"))
+        root = tmp_path / "root"
+        assert {path.name for path in (root / "vol").iterdir()} == {"v"}
+        assert {path.name for path in (root / "scratch").iterdir()} == {"s"}
+        for name in ("proc", "sys", "dev"):
+            assert list((root / name).iterdir()) == []
+        call("cp", "whole:/dev/shm", str(tmp_path / "shm"))
+        assert [path.name for path in (tmp_path / "shm").iterdir()] == ["m"]
+    finally:
+        daemon.docker("rm", "-f", "whole")
+        daemon.docker("volume", "rm", "wholevol")
+
+
+def test_links_that_vanish_do_not_end_a_copy(daemon: Daemon) -> None:
+    daemon.docker("run", "-d", "--name", "busy", "busybox", "sh", "-c",
+                  "mkdir /d; while :; do for i in 1 2 3 4 5 6 7 8; do ln -s x /d/$i; done; "
+                  "rm -f /d/*; done")  # fmt: skip
+    try:
+        wait_until(lambda: daemon.run(["docker", "exec", "busy", "ls", "/d"]).returncode == 0, "/d")
+        for _ in range(20):
+            done = daemon.run(["docker", "cp", "busy:/d", "-"])
+            assert done.returncode == 0, done.stderr
+            with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+                archive.getmembers()
+    finally:
+        daemon.docker("rm", "-f", "busy")
