@@ -7,7 +7,7 @@ an exec. What blocks on the container's own files runs in a thread.
 import asyncio
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pier.containers import to_oci
 from pier.containers.devices import DeviceNode
@@ -34,6 +34,7 @@ from pier.linux.mount import Overlay, open_overlay
 from pier.runtime import seccomp
 
 APPARMOR_PROFILE = "docker-default"
+BUILTIN = "builtin"
 
 
 class NotShareable(InvalidArgument):
@@ -145,16 +146,8 @@ class Inputs:
         asked = parse_security_options(host.security_opt).seccomp
         if host.privileged and not asked:
             return None
-        profile = asked or (default if default != "builtin" else "")
-        if profile == UNCONFINED:
-            return None
         held = to_oci.process_capabilities(container.spec, self._facts, privileged=host.privileged)
-        if not profile:
-            return seccomp.default_profile(held, platform.machine())
-        kernel = tuple(int(part) for part in platform.release().split(".")[:2])
-        return seccomp.from_docker_profile(
-            profile, held, platform.machine(), kernel=(kernel[0], kernel[1])
-        )
+        return seccomp_filter(asked or default, held)
 
     async def for_exec(self, container: Container, asked: ExecSpec) -> dict[str, object]:
         """The OCI process object of an exec. Raises InvalidArgument for an unknown user."""
@@ -193,6 +186,18 @@ class Inputs:
             raise InvalidArgument(str(error)) from error
         finally:
             os.close(root)
+
+
+def seccomp_filter(profile: str, held: Sequence[str]) -> Mapping[str, object] | None:
+    """OCI linux.seccomp of "builtin", "unconfined" or a profile's JSON, with these capabilities."""
+    if profile == UNCONFINED:
+        return None
+    if profile == BUILTIN:
+        return seccomp.default_profile(held, platform.machine())
+    kernel = tuple(int(part) for part in platform.release().split(".")[:2])
+    return seccomp.from_docker_profile(
+        profile, held, platform.machine(), kernel=(kernel[0], kernel[1])
+    )
 
 
 def _user_in(overlay: Overlay, user: str, groups: tuple[str, ...]) -> ProcessUser:

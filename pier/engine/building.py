@@ -2,8 +2,7 @@
 places on the network.
 """
 
-import platform
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -11,9 +10,10 @@ from pier.build.builder import Builder, BuilderParts
 from pier.build.cache_store import DEFAULT_LIMIT_BYTES
 from pier.build.run import NetworkPlace, RunOrder
 from pier.containers.facts import HostFacts
-from pier.containers.namespaces import HOST, PRIVATE, Namespaces
-from pier.containers.parts import Parts
-from pier.containers.spec import ContainerSpec, HostSpec, Ulimit
+from pier.containers.inputs import APPARMOR_PROFILE, seccomp_filter
+from pier.containers.namespaces import HOST, PRIVATE, Namespaces, cgroup_mode
+from pier.containers.parts import Defaults, Parts
+from pier.containers.spec import ContainerSpec, HostSpec
 from pier.containers.to_oci import OciInputs, ProcessUser, process_capabilities, to_oci
 from pier.errors import NotFound, Unavailable
 from pier.images.model import Image
@@ -26,15 +26,13 @@ from pier.oci.image import ImageConfig
 from pier.oci.platform import Platform, WrongPlatform, matches, to_platform
 from pier.oci.reference import parse_reference
 from pier.registry.credentials import Auth, registry_host
-from pier.runtime.seccomp import default_profile
 from pier.settings import Settings
 
 
 def make_builder(
     parts: Parts, settings: Settings, puller: OfflinePuller, facts: HostFacts
 ) -> Builder:
-    ulimits = tuple(parts.defaults.ulimits.values())
-    host = BuildHost(parts.images, puller, parts.networks, facts, ulimits)
+    host = BuildHost(parts.images, puller, parts.networks, facts, parts.defaults)
     return Builder(
         BuilderParts(
             images=parts.images,
@@ -59,8 +57,8 @@ class BuildHost:
     puller: OfflinePuller
     networks: Networks
     facts: HostFacts
-    ulimits: tuple[Ulimit, ...]
-    """The daemon's, for all that runs."""
+    defaults: Defaults
+    """For all that runs."""
 
     async def get_image(
         self,
@@ -107,7 +105,7 @@ class BuildHost:
         )
 
     def make_config(self, order: RunOrder) -> Mapping[str, object]:
-        return config_of_run(order, self.facts, self.ulimits)
+        return config_of_run(order, self.facts, self.defaults)
 
     @asynccontextmanager
     async def sandbox(
@@ -134,9 +132,7 @@ class BuildHost:
             await self.networks.take_down(run_id)
 
 
-def config_of_run(
-    order: RunOrder, facts: HostFacts, ulimits: Sequence[Ulimit] = ()
-) -> Mapping[str, object]:
+def config_of_run(order: RunOrder, facts: HostFacts, defaults: Defaults) -> Mapping[str, object]:
     """config.json of a RUN: what a container with these limits would get."""
     host = HostSpec(
         privileged=order.insecure,
@@ -154,7 +150,9 @@ def config_of_run(
             container_id=order.id,
             spec=spec,
             facts=facts,
-            default_ulimits=ulimits,
+            default_ulimits=tuple(defaults.ulimits.values()),
+            no_new_privileges=defaults.no_new_privileges,
+            apparmor_default=APPARMOR_PROFILE if facts.apparmor else "",
             user=ProcessUser(
                 uid=identity.uid,
                 gid=identity.gid,
@@ -163,10 +161,12 @@ def config_of_run(
             ),
             rootfs=str(order.bundle / "rootfs"),
             hostname=order.hostname,
-            namespaces=Namespaces(network=network, cgroup=HOST),
+            namespaces=Namespaces(
+                network=network, cgroup=cgroup_mode(host, cgroup_version=facts.cgroup_version)
+            ),
             files=order.files,
             cgroups_path=order.cgroup,
-            seccomp=None if order.insecure else default_profile(held, platform.machine()),
+            seccomp=None if order.insecure else seccomp_filter(defaults.seccomp_profile, held),
         )
     )
     mounts = config["mounts"]

@@ -180,3 +180,21 @@ def asked(host: str, port: int) -> int:
     with contextlib.closing(connection):
         connection.request("GET", "/_ping", headers={"Host": host})
         return connection.getresponse().status
+
+
+def test_the_daemons_confinement_is_for_containers_and_builds(tmp_path: Path) -> None:
+    profile = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["chmod", "fchmodat"], "action": "SCMP_ACT_ERRNO"}],
+    }
+    (tmp_path / "profile.json").write_text(json.dumps(profile))
+    flags = ("--seccomp-profile", str(tmp_path / "profile.json"), "--no-new-privileges")
+    look = "grep NoNewPrivs /proc/self/status; chmod 700 /tmp 2>&1 || echo refused"
+    with Daemon(tmp_path / "d", *flags) as daemon:
+        daemon.docker("pull", "-q", "busybox")
+        ran = daemon.docker("run", "--rm", "busybox", "sh", "-c", look)
+        dockerfile = f"FROM busybox\nRUN {look}\n".encode()
+        built = daemon.docker("build", "--no-cache", "-", stdin=dockerfile)
+        for said in (ran, built):
+            assert "NoNewPrivs:\t1" in said
+            assert "refused" in said

@@ -13,10 +13,13 @@ from pathlib import Path
 
 from pier.build.builder import Builder, BuilderParts
 from pier.build.cache import Miss
+from pier.build.cache_store import DEFAULT_LIMIT_BYTES
 from pier.build.progress import BuildEvent, StepCached, StepOutput, StepRuns, classic_text
 from pier.build.request import BuildRequest, BuildResult
 from pier.build.run import NetworkPlace
 from pier.containers.host import read_host_facts
+from pier.containers.parts import Defaults
+from pier.containers.spec import LogSpec
 from pier.engine.building import config_of_run
 from pier.events import Events
 from pier.images.model import Image
@@ -37,6 +40,10 @@ PASSWD = b"root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n"
 GROUP = b"root:x:0:\napp:x:1000:\nstaff:x:50:app\n"
 GROUP_PARENT = f"/pier-test-build-{os.getpid()}"
 FACTS = read_host_facts()
+DEFAULTS = Defaults(
+    log=LogSpec(), shm_bytes=1 << 26, stop_timeout_s=10, runtime="", cgroup_parent=GROUP_PARENT,
+    cgroupns_mode="", ipc_mode="private", ulimits={},
+)  # fmt: skip
 
 
 @asynccontextmanager
@@ -123,6 +130,8 @@ class Bench:
     images: Images
     root: Path
     events: list[BuildEvent] = field(default_factory=list)
+    later_s: int = 0
+    """How much later the builder believes it is."""
 
     async def build(
         self,
@@ -219,7 +228,9 @@ def _shown(root_fd: int) -> Iterator[tuple[str, Shown]]:
 
 
 @asynccontextmanager
-async def open_bench(root: Path, *, with_runtime: bool = True) -> AsyncIterator[Bench]:
+async def open_bench(
+    root: Path, *, with_runtime: bool = True, cache_limit_bytes: int = DEFAULT_LIMIT_BYTES
+) -> AsyncIterator[Bench]:
     data, run = root / "data", root / "run"
     data.mkdir(parents=True, exist_ok=True)
     run.mkdir(exist_ok=True)
@@ -238,17 +249,20 @@ async def open_bench(root: Path, *, with_runtime: bool = True) -> AsyncIterator[
             spawner=spawner,
             runtimes=runtimes,
             finder=LocalImages(images),
-            make_config=lambda order: config_of_run(order, FACTS),
+            make_config=lambda order: config_of_run(order, FACTS, DEFAULTS),
             sandboxes=no_network,
             data_root=data,
             exec_root=run,
             cgroup_parent=GROUP_PARENT,
+            cache_limit_bytes=cache_limit_bytes,
+            clock_ns=lambda: time.time_ns() + bench.later_s * 10**9,
         )
     )
     try:
         if images.find("busybox") is None:
             await import_busybox(images)
-        yield Bench(builder, images, root)
+        bench = Bench(builder, images, root)
+        yield bench
     finally:
         await spawner.close()
         cgroup.remove(GROUP_PARENT)
