@@ -58,7 +58,9 @@ async def plan(
     profile = config["linux"].get("seccomp")
     if profile is None:
         return native
-    file = await asyncio.to_thread(_find_filter, profile, Path(runtime.root, container_id), bundle)
+    file = _kept_filter(Path(runtime.root, container_id), bundle)
+    if not file:
+        file = await asyncio.to_thread(_compile_filter, profile, bundle)
     return native._replace(filter=file, filter_flags=filter_flags(profile)) if file else None
 
 
@@ -130,19 +132,22 @@ def same_in_all_runtimes(profile: Config) -> bool:
     return profile["defaultAction"] != "SCMP_ACT_ERRNO" or profile.get("defaultErrnoRet") == _ENOSYS
 
 
-def _find_filter(profile: Config, record: Path, bundle: Path) -> str:
-    """The compiled filter the runtime keeps, else one of ours; "" if there can be none."""
-    own = bundle / _COMPILED
-    for path in (record / _COMPILED, own):
-        if path.exists():
-            return str(path)
+def _kept_filter(record: Path, bundle: Path) -> str:
+    """The compiled filter the runtime keeps in its record, or one of ours; "" if there is none."""
+    found = (path for path in (record / _COMPILED, bundle / _COMPILED) if path.exists())
+    return str(next(found, ""))
+
+
+def _compile_filter(profile: Config, bundle: Path) -> str:
+    """Kept in the bundle; "" if there can be none."""
     if not same_in_all_runtimes(profile):
         return ""
     try:
         compiled = compile_profile(profile)
     except (Uncompilable, OSError):
         return ""
-    new = own.with_suffix(".new")
+    path = bundle / _COMPILED
+    new = path.with_suffix(".new")
     new.write_bytes(compiled)
-    new.replace(own)
-    return str(own)
+    new.replace(path)
+    return str(path)
