@@ -36,7 +36,7 @@ from tests.daemon import Daemon
         (("volume", "create", "-o", "foo=bar", "vol"), 1, 'create vol: invalid option: "foo"'),
         (("start", "nosuch"), 1, "No such container: nosuch"),
         (("logs", "nosuch"), 1, "No such container: nosuch"),
-        (("rmi", "nosuch"), 1, "No such image: nosuch:latest"),
+        (("rmi", "nosuch"), 1, "No such image: nosuch"),
         (("volume", "rm", "nosuch"), 1, "no such volume"),
         (("network", "rm", "bridge"), 1, "pre-defined network and cannot be removed"),
     ],
@@ -44,7 +44,8 @@ from tests.daemon import Daemon
 def test_refused(daemon: Daemon, arguments: tuple[str, ...], status: int, message: str) -> None:
     try:
         said = daemon.docker(*arguments, status=status)
-        assert message in said
+        # Debian 12's client, 20.10, says some of it in its own words.
+        assert message.lower() in said.lower()
         assert "Unable to find image 'busybox" not in said
         assert daemon.docker("ps", "-aq", "--filter", "status=running") == ""
     finally:
