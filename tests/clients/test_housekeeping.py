@@ -1,19 +1,23 @@
 """Removing and pruning images with docker, and whether `system df` agrees with the disk."""
 
+import asyncio
 import contextlib
 import json
 import os
 import random
 import re
 import stat
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from aiohttp import web
 
 from tests.clients.image_store import make_image, tar, upload
-from tests.clients.registries import digest, pier_registry
-from tests.daemon import Daemon
+from tests.clients.registries import Site, digest, pier_registry
+from tests.daemon import Daemon, wait_until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a daemon needs root")
 
@@ -133,6 +137,39 @@ def test_prune_heeds_its_filters(daemon: Daemon) -> None:
     assert image_id(daemon, "kept:1") == kept
     daemon.docker("rmi", "kept:1")
     daemon.docker("pull", "-q", "busybox")
+
+
+def test_a_prune_takes_nothing_from_a_pull_under_way(daemon: Daemon) -> None:
+    image = make_image(tar({"first": b"1" * 10_000}), tar({"second": b"2" * 10_000}))
+    going_on, asked = threading.Event(), threading.Event()
+
+    async def slow(request: web.Request) -> web.StreamResponse:
+        last = image.layers[-1]
+        if request.path.endswith(digest(last)):
+            asked.set()
+            await asyncio.to_thread(going_on.wait, 60)
+        for data in (image.manifest, *image.blobs):
+            if request.path.endswith((digest(data), "/latest")):
+                return web.Response(body=data)
+        return web.Response(status=404)
+
+    with Site(slow) as site, ThreadPoolExecutor(1) as pool:
+        pulling = pool.submit(daemon.docker, "pull", f"{site.host}/slow")
+        try:
+            assert asked.wait(30)
+            first = digest(image.layers[0])[7:]
+            blobs = daemon.data_root / "content" / "blobs" / "sha256"
+            wait_until((blobs / first).exists, "the first layer is here")
+            daemon.docker("image", "prune", "-af")
+            daemon.docker("system", "prune", "-f")
+            assert (blobs / first).exists()
+        finally:
+            going_on.set()
+        assert "Status: Downloaded newer image" in pulling.result(60)
+        assert daemon.docker("create", "--name", "slow", f"{site.host}/slow")
+        daemon.docker("rm", "slow")
+        daemon.docker("rmi", f"{site.host}/slow")
+        daemon.docker("pull", "-q", "busybox")
 
 
 def disk_bytes(daemon: Daemon) -> int:
