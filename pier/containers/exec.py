@@ -22,6 +22,7 @@ from pier.errors import Conflict, InvalidArgument, NotFound
 from pier.runtime.monitors import Client, Monitor, MonitorLost, RuntimeFailed
 from pier.runtime.orders import AttachOptions, ConsoleSize, ExecOrder, Exit
 
+NOT_STARTED_CODE = 126
 KEPT_NS = 10 * 60 * 1_000_000_000
 """How long an exec that ended can still be inspected."""
 
@@ -129,8 +130,7 @@ class Execs:
         """Start the process, with a client's socket as its stdio where there is one."""
         found = self._get(exec_id)
         container = self._parts.store.get(found.record.container_id)
-        order = await self._order(container, found, console_size)
-        directory = Path(order.directory)
+        directory = self._directory(container, exec_id)
 
         def prepare(monitor: Monitor) -> None:
             found.monitor = monitor
@@ -140,11 +140,14 @@ class Execs:
 
         self._announce(container, f"exec_start: {' '.join(found.record.spec.cmd)}", exec_id)
         try:
+            order = await self._order(container, found, console_size)
             monitor = await self._parts.spawner.launch_exec(order, prepare)
             pid = await monitor.start()
-        except RuntimeFailed as error:
-            self._ended(found, error.exit_code)
-            shutil.rmtree(directory, ignore_errors=True)
+        except Exception as error:
+            # Without a code a client would take it for a success.
+            code = error.exit_code if isinstance(error, RuntimeFailed) else NOT_STARTED_CODE
+            self._ended(found, code)
+            await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
             raise
         if found.record.exit_code is None:
             found.record = replace(found.record, running=True, pid=pid)
@@ -172,9 +175,7 @@ class Execs:
         )
 
     def _directory(self, container: Container, exec_id: str) -> Path:
-        directory = self._parts.bundle(container.id) / "exec" / exec_id[:16]
-        directory.mkdir(parents=True, exist_ok=True)
-        return directory
+        return self._parts.bundle(container.id) / "exec" / exec_id[:16]
 
     async def _watch(
         self, found: _Exec, container: Container, monitor: Monitor, directory: Path
@@ -187,7 +188,7 @@ class Execs:
             self._ended(found, code)
         self._announce(container, "exec_die", found.record.id, exitCode=str(code))
         await monitor.ended()
-        shutil.rmtree(directory, ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
     def _ended(self, found: _Exec, code: int) -> None:
         found.record = replace(found.record, running=False, exit_code=code)
@@ -235,7 +236,7 @@ class Execs:
             raise
         finally:
             await monitor.ended()
-            shutil.rmtree(order.directory, ignore_errors=True)
+            await asyncio.to_thread(shutil.rmtree, order.directory, ignore_errors=True)
         code = 137 if ended is None else ended.code
         self._ended(found, code)
         self._announce(container, "exec_die", exec_id, exitCode=str(code))

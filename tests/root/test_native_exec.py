@@ -13,7 +13,14 @@ from typing import Any
 import pytest
 
 from pier.linux.libseccomp import compile_profile
-from pier.runtime.joining import NotUnderstood, find_container
+from pier.runtime.joining import (
+    Group,
+    NotUnderstood,
+    close_groups,
+    find_container,
+    join_groups,
+    open_groups,
+)
 from pier.runtime.launcher import LaunchFailed
 from pier.runtime.monitors import Monitor, RuntimeFailed
 from pier.runtime.native_exec import checked_pid
@@ -319,3 +326,47 @@ def test_only_a_child_is_taken_for_the_program() -> None:
         child.kill()
         child.wait()
     assert checked_pid(child.pid) == child.pid
+
+
+@pytest.fixture
+def v2_group() -> Iterator[Path]:
+    """A group in the v2 hierarchy, be it the only one or beside v1's."""
+    mounts = (line.split() for line in Path("/proc/mounts").read_text().splitlines())
+    point = next((Path(fields[1]) for fields in mounts if fields[2] == "cgroup2"), None)
+    if point is None:
+        pytest.skip("no cgroup2 is mounted")
+    group = point / f"pier-test-joining-{os.getpid()}"
+    group.mkdir()
+    yield group
+    for directory in (group / "invalid", group / "threaded", group):
+        with contextlib.suppress(FileNotFoundError):
+            directory.rmdir()
+
+
+def group_of_child(group: Group) -> str:
+    """Where a process ends up that joins `group`."""
+    reading, writing = os.pipe()
+    opened = open_groups((group,))
+    pid = os.fork()
+    if pid == 0:
+        try:
+            join_groups(opened)
+            os.write(writing, Path("/proc/self/cgroup").read_bytes())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    close_groups(opened)
+    os.waitpid(pid, 0)
+    with open(reading) as file:
+        lines = file.read().splitlines()
+    return next(line.removeprefix("0::") for line in lines if line.startswith("0::"))
+
+
+def test_a_v2_group_is_joined_or_the_first_processs_where_it_holds_none(v2_group: Path) -> None:
+    procs = str(v2_group / "cgroup.procs")
+    assert group_of_child(Group(procs)) == f"/{v2_group.name}"
+    (v2_group / "threaded").mkdir()
+    (v2_group / "invalid").mkdir()
+    (v2_group / "threaded/cgroup.type").write_text("threaded")
+    invalid = str(v2_group / "invalid/cgroup.procs")
+    assert group_of_child(Group(invalid, procs)) == f"/{v2_group.name}"
