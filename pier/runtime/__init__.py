@@ -2,21 +2,25 @@
 
     daemon ── monitors.py ──> spawner.py ──fork──> monitor.py ──> crun | runc ──> the container
        └───────── SEQPACKET, JSON and descriptors ─────┘
+       └──────────────────────> exec_host.py, many monitors ──> native_exec.py ──> the exec
 
 The *spawner* is one small Python process the daemon keeps; it forks a *monitor* for each
-container and each exec. The monitor is the parent of the container's process (a subreaper). It
-holds stdio, log and exit code, serves clients by their own sockets, and needs neither the daemon
-nor the spawner to be alive. The overlay is mounted in a namespace of the container's own, which
-the monitor keeps: the host does not see it.
+container, and a *host* of monitors for execs. The monitor is the parent of the container's process
+(a subreaper). It holds stdio, log and exit code, serves clients by their own sockets, and needs
+neither the daemon nor the spawner to be alive. The overlay is mounted in a namespace of the
+container's own, which the monitor keeps: the host does not see it.
 
 Both sides:      orders (what is asked and answered), protocol (messages on a socket)
 The daemon's:    monitors (Spawner, Monitor, adopt, read_exit), oci_runtime (which runtimes work
                  here; delete, pause, update), bundle (config.json on disk)
-The monitor's:   spawner with rehearsal and pools (shared memory, docs/adr/0501), monitor (a
+The monitor's:   spawner with rehearsal, pools and hints (shared memory, docs/adr/0501), run
+                 from a sealed interpreter (sealed; docs/adr/0503), exec_host, monitor (a
                  process's life), loop (epoll), prepared (the runtime, waiting), mounts (its
                  namespace), stdio (pipes, console), clients (attached ones), detach (the key
-                 sequence), log_format and log_file, launcher (an OCI runtime's command line),
-                 failures (its error texts in Docker's words), oom
+                 sequence), log_format and log_file, launchers: launcher (an OCI runtime's
+                 command line) or native_exec (without one) with joining (namespaces, cgroups)
+                 and becoming (user, rights, filter, program), failures (error texts in Docker's
+                 words), oom
 
 Files of a bundle, <exec_root>/containers/<id>/ (an exec's directory has the same):
     config.json     for the runtime              monitor.sock    the monitor's control socket
