@@ -28,6 +28,7 @@ from pier.build.progress import (
     StepOutput,
     StepRuns,
     StepStarted,
+    classic_pieces,
     classic_text,
 )
 from pier.build.request import BuildRequest, BuildResult, StepFailed
@@ -153,8 +154,7 @@ def _steps(event: BuildEvent, manner: Manner) -> list[Step]:
         return [*steps, Step(aux={"Event": event_json(event)})]
     if manner.quiet:
         return steps
-    if text := classic_text(event):
-        steps.append(Step(stream=text))
+    steps += [Step(stream=text) for text in classic_pieces(event) if text]
     if manner.explain and isinstance(event, StepRuns):
         steps.append(Step(stream=f" ---> Not cached: {event.miss.told()}\n"))
         steps.append(Step(aux={"Explain": explain_json(event)}))

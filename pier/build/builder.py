@@ -44,6 +44,8 @@ from pier.oci.reference import Reference, parse_reference
 from pier.runtime.oci_runtime import Runtimes
 from pier.runtime.spawners import Spawner
 
+_COUNTED_EVERY_NS = 3600 * 10**9
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuilderParts:
@@ -87,6 +89,7 @@ class Builder:
         self._cache = CacheStore(images.database, images.leases)
         self._mounts = CacheMounts(parts.data_root / "build" / "mounts")
         self._locks = StepLocks()
+        self._counted_ns = 0
         self._layers = Layers(
             images.database, images.content, images.snapshotter, self._cache, parts.clock_ns
         )
@@ -136,7 +139,7 @@ class Builder:
             tags = tuple(name.familiar() for name in names) if image_id else ()
             made = exports.Made(result.chain_id, tags or (image_id,))
             files = await self._exported(request, made, directory)
-        self._bound_cache()
+        await self._bound_cache()
         if image_id:
             progress(ImageBuilt(id=image_id))
         for tag in tags:
@@ -192,6 +195,8 @@ class Builder:
         """Forget steps and cache mounts that nobody uses. Raises BadCacheFilter."""
         free = shutil.disk_usage(self._parts.data_root).free
         gone = chosen(await self.usage(), request, free)
+        if not gone:
+            return CachePruned((), 0)
         self._cache.remove(record.key for record in gone if record.kind == STEP)
         for record in gone:
             if record.kind == MOUNT:
@@ -199,14 +204,17 @@ class Builder:
         self._images.collect()
         return CachePruned(tuple(record.key for record in gone), total_bytes(gone))
 
-    def _bound_cache(self) -> None:
-        """Keep the cache within its limit: what was not used for longest goes first."""
-        limit = self._parts.cache_limit_bytes
-        if self._cache.total_bytes() > limit:
-            request = PruneRequest(everything=True, reserved_bytes=limit)
-            gone = chosen(self._cache.list_(), request, 0)
-            self._cache.remove(record.key for record in gone)
-            self._images.collect()
+    async def _bound_cache(self) -> None:
+        """Keep the cache within its limit: what was not used for longest goes first.
+
+        What cache mounts hold must be counted file by file: now and then is enough.
+        """
+        limit, now_ns = self._parts.cache_limit_bytes, self._parts.clock_ns()
+        counts = now_ns - self._counted_ns >= _COUNTED_EVERY_NS
+        if counts:
+            self._counted_ns = now_ns
+        if counts or self._cache.total_bytes() > limit:
+            await self.prune(PruneRequest(everything=True, reserved_bytes=limit))
 
     @asynccontextmanager
     async def _directory(self) -> AsyncIterator[Path]:

@@ -131,26 +131,33 @@ class InOrder:
 
 def classic_text(event: BuildEvent) -> str:
     """The event as Docker's classic builder writes it; "" for what it does not say."""
+    return "".join(classic_pieces(event))
+
+
+def classic_pieces(event: BuildEvent) -> Sequence[str]:
+    """The same in the pieces in which it writes them: each is a message of the stream."""
     match event:
         case StepStarted():
-            return f"Step {event.number}/{event.total} : {event.text}\n"
+            return f"Step {event.number}/{event.total} : {event.text}", "\n"
         case StepCached():
-            return " ---> Using cache\n"
+            return (" ---> Using cache\n",)
         case StepRuns() if event.id:
-            return f" ---> Running in {short(event.id)}\n"
+            return (f" ---> Running in {short(event.id)}\n",)
         case StepOutput():
-            return event.data.decode("utf-8", "replace")
-        case StepDone():
+            return (event.data.decode("utf-8", "replace"),)
+        case StepDone() if event.removed:
             removed = f" ---> Removed intermediate container {short(event.removed)}\n"
-            return removed * bool(event.removed) + f" ---> {short(event.id)}\n"
+            return removed, f" ---> {short(event.id)}\n"
+        case StepDone():
+            return (f" ---> {short(event.id)}\n",)
         case Remark():
-            return f"[Warning] {event.text}\n" if event.warning else f"{event.text}\n"
+            return (f"[Warning] {event.text}\n" if event.warning else f"{event.text}\n",)
         case ImageBuilt():
-            return f"Successfully built {short(event.id)}\n"
+            return (f"Successfully built {short(event.id)}\n",)
         case ImageTagged():
-            return f"Successfully tagged {event.reference}\n"
+            return (f"Successfully tagged {event.reference}\n",)
         case _:
-            return ""
+            return ()
 
 
 def short(identity: str) -> str:

@@ -32,6 +32,7 @@ from pier.runtime.spawners import Spawner
 HOSTNAME = "buildkitsandbox"
 _SCRIPT_TARGET = "/dev/pipes/script"
 _READ_BYTES = 64 * 1024
+_LONGEST = 4
 _START_POLL_S = 0.05
 _RUNTIME_MAKES = ("/proc", "/sys", "/dev", "/etc/resolv.conf", "/etc/hosts", "/etc/hostname")
 
@@ -283,10 +284,27 @@ def _remove_stubs(rootfs: Rootfs, missing: tuple[str, ...]) -> None:
 
 
 async def _read_output(sock: socket.socket, output: Callable[[bytes], None]) -> None:
+    """No character is handed on in two parts: who shows one would show two wrong ones."""
     sock.setblocking(False)
     loop = asyncio.get_running_loop()
+    held = b""
     while data := await loop.sock_recv(sock, _READ_BYTES):
-        output(data)
+        whole, held = whole_characters(held + data)
+        if whole:
+            output(whole)
+    if held:
+        output(held)
+
+
+def whole_characters(data: bytes) -> tuple[bytes, bytes]:
+    """`data` up to the last character of UTF-8, and the beginning of one that is not whole."""
+    for length in range(1, min(_LONGEST, len(data) + 1)):
+        lead = data[-length]
+        if lead & 0b1100_0000 == 0b1000_0000:
+            continue
+        wanted = 2 + (lead >= 0b1110_0000) + (lead >= 0b1111_0000) if lead >= 0b1100_0000 else 1
+        return (data[:-length], data[-length:]) if wanted > length else (data, b"")
+    return data, b""
 
 
 async def _stop(monitor: Monitor) -> None:

@@ -252,3 +252,20 @@ def test_a_linked_copy_that_copies_nothing_leaves_what_is_below(tmp_path: Path) 
             assert bench.output == "1\n"
 
     asyncio.run(main())
+
+
+def test_cache_mounts_are_bounded_too(tmp_path: Path) -> None:
+    text = "FROM busybox\nRUN --mount=type=cache,id={0},target=/c head -c 100000 /dev/zero > /c/f\n"
+
+    async def main() -> None:
+        async with open_bench(tmp_path / "pier", cache_limit_bytes=150_000) as bench:
+            for name in ("one", "two"):
+                await bench.build(text.format(name))
+            mounts = [record for record in await bench.builder.usage() if record.size]
+            assert len(mounts) == 2
+            bench.later_s = 3601
+            await bench.build("FROM busybox\n")
+            mounts = [record for record in await bench.builder.usage() if record.size]
+            assert [record.description for record in mounts] == ["cached mount two"]
+
+    asyncio.run(main())

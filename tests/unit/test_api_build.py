@@ -88,7 +88,8 @@ def test_a_build_is_told_in_the_classic_words(tmp_path: Path) -> None:
     status, lines = build(tmp_path, builder)
     assert status == 200
     assert lines == [
-        {"stream": "Step 1/1 : FROM busybox\n"},
+        {"stream": "Step 1/1 : FROM busybox"},
+        {"stream": "\n"},
         {"stream": "working\n"},
         {"aux": {"ID": IMAGE}},
         {"stream": f"Successfully built {'1' * 12}\n"},

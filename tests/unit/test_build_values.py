@@ -14,6 +14,7 @@ from pier.build.git import BadGitUrl, GitSource, parse_git_url
 from pier.build.instructions import Arg, Argument, Command, Entrypoint
 from pier.build.progress import BuildEvent, InOrder, Remark, StageDone
 from pier.build.request import BuildRequest
+from pier.build.run import whole_characters
 from pier.build.state import StageState, apply
 from pier.build.steps import is_git_url, is_http_url
 from pier.errors import InvalidArgument
@@ -191,3 +192,14 @@ def test_an_empty_entrypoint_is_none() -> None:
 def test_an_epoch_is_a_number(text: str) -> None:
     with pytest.raises(InvalidArgument):
         _ = BuildRequest(build_args={"SOURCE_DATE_EPOCH": text}).epoch_ns
+
+
+def test_no_character_is_cut_in_two() -> None:
+    text = "aé€😀".encode()
+    for end in range(len(text) + 1):
+        whole, rest = whole_characters(text[:end])
+        assert whole + rest == text[:end]
+        assert len(rest) < 4
+        whole.decode()
+    assert whole_characters(b"\x80\x80\x80\x80\x80") == (b"\x80" * 5, b"")
+    assert whole_characters(b"") == (b"", b"")
