@@ -12,6 +12,7 @@ import pytest
 
 from pier.build.progress import BuildEvent, ImageBuilt, StepOutput, StepStarted
 from pier.build.request import BuildRequest, Output, StepFailed
+from tests.daemon import wait_until
 from tests.root.build_bench import context_tar, open_bench
 
 pytestmark = [
@@ -125,6 +126,7 @@ def test_a_killed_daemon_leaves_nothing_after_restore(tmp_path: Path) -> None:
     )
     assert child.stdout is not None
     assert child.stdout.readline() == b"running\n"
+    wait_until(lambda: processes("sleep 765432"), "the RUN sleeps")
     child.send_signal(signal.SIGKILL)
     child.wait()
     child.stdout.close()
