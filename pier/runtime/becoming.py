@@ -23,7 +23,7 @@ from pier.linux.syscalls import unlock
 from pier.oci.capabilities import NAMES
 from pier.runtime.failures import exec_failed, start_failed
 from pier.runtime.joining import join_groups
-from pier.runtime.prepared import reset_signals
+from pier.runtime.prepared import NotPrepared, reset_signals
 from pier.runtime.stdio import ChildFds
 
 _TIOCGPTPEER = 0x5441
@@ -52,7 +52,8 @@ class Setting(NamedTuple):
 def become(process: Process, setting: Setting, kept_fd: int) -> int:
     """Be what the program is to be, and start it; its pid, a child's. Raises BecomingFailed.
 
-    Of all descriptors only `kept_fd` is left to the caller, who is confined too and should end.
+    Raises NotPrepared where there is no room for a process and the caller. Of all descriptors only
+    `kept_fd` is left to the caller, who is confined too and should end.
     """
     try:
         return _become(process, setting, kept_fd)
@@ -80,6 +81,9 @@ def _become(process: Process, setting: Setting, kept_fd: int) -> int:
     _confine(process, setting, held)
     try:
         return _spawn(path, args, environment, terminal=setting.console is not None)
+    except BlockingIOError as error:
+        # The container's limit of processes has room for one more, but not for us besides.
+        raise NotPrepared(_why(error)) from error
     except OSError as error:
         raise BecomingFailed(exec_failed(process["args"][0], _why(error))) from error
 

@@ -171,6 +171,8 @@ class _Child:
         close_all_but(self._needed())
         try:
             pid = become(self._process, self._setting, self._outcome)
+        except NotPrepared as error:
+            self._end(NOT_PREPARED, str(error))
         except BecomingFailed as error:
             self._end(FAILED, str(error))
         except BaseException as error:  # it must reach the monitor, whatever it is

@@ -88,9 +88,16 @@ async def end(container: Monitor) -> None:
 
 
 async def output(
-    bench: Bench, order: MonitorOrder, *args: str, native: bool, **fields: Any
+    bench: Bench,
+    order: MonitorOrder,
+    *args: str,
+    native: bool = False,
+    planned: NativeExec | None = None,
+    **fields: Any,
 ) -> tuple[int, str]:
     bench.native = native
+    if planned is not None:
+        fields["native"] = planned
     monitor = await bench.exec(order, *args, capture_bytes=1 << 20, **fields)
     await monitor.start()
     ended = await monitor.wait()
@@ -299,6 +306,18 @@ async def test_what_is_not_understood_is_left_to_the_runtime(bench: Bench) -> No
     finally:
         child.kill()
         child.wait()
+    await end(container)
+
+
+@scenario
+async def test_the_last_process_a_container_may_have_can_be_an_exec(bench: Bench) -> None:
+    if bench.info.name == "runc":
+        pytest.skip("its own threads count, too")
+    order, container = await started(bench, linux={"resources": {"pids": {"limit": 2}}})
+    pid = int((Path(order.bundle) / "pid").read_text())
+    native = NativeExec(pid, order.container_id)
+    code, text = await output(bench, order, "echo", "there", planned=native)
+    assert (code, text) == (0, "there\n")
     await end(container)
 
 
