@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients.registries import Site, debian_registry, pier_registry
+from tests.clients.test_registry_cache import skopeo
 from tests.clients.test_registry_client import TokenServer, htpasswd
 from tests.daemon import Daemon
 
@@ -188,3 +189,24 @@ def test_a_helper_s_token_is_an_identity(
     for both in ("docker", "pier"):
         pushed = client(daemon, both)("push", f"{token_registry}/helped:{name}")
         assert "digest: sha256:" in pushed
+
+
+def test_a_registry_that_anybody_may_read_wants_a_login_to_write(
+    daemon: Daemon, config: Path, tmp_path: Path
+) -> None:
+    flags = ("--htpasswd", str(htpasswd(tmp_path)), "--anonymous-pull")
+    with pier_registry(tmp_path / "open", *flags) as host:
+        image = f"{host}/open/box:1"
+        daemon.docker("tag", "busybox", image)
+        refused = daemon.docker(*LOGIN, host, stdin=b"wrong\n", status=1)
+        assert "incorrect username or password" in refused
+        assert "unauthorized" in daemon.docker("push", image, status=1)
+        daemon.docker(*LOGIN, host, stdin=b"secret\n")
+        assert "digest: sha256:" in daemon.docker("push", image)
+        daemon.docker("logout", host)
+        daemon.docker("rmi", image)
+        daemon.docker("pull", "-q", image)
+        skopeo("inspect", f"docker://{image}")
+        copy = ("copy", "--dest-creds", "ann:secret", f"docker://{image}")
+        skopeo(*copy, f"docker://{host}/by/skopeo:1")
+        daemon.docker("pull", "-q", f"{host}/by/skopeo:1")

@@ -268,8 +268,24 @@ def test_htpasswd_guards_and_anonymous_pull_opens_reading(tmp_path: Path) -> Non
     root = tmp_path / "root"
     with pier_registry(root, "--htpasswd", str(file), "--anonymous-pull") as host:
         assert http("POST", f"http://{host}/v2/a/blobs/uploads/", b"").status == 401
-        assert http("GET", f"http://{host}/v2/").status == 200
+        assert http("GET", f"http://{host}/v2/a/tags/list").code == "NAME_UNKNOWN"
+        asked = http("GET", f"http://{host}/v2/")
+        realm = f'Bearer realm="http://{host}/token",service="pier registry"'
+        assert (asked.status, asked.headers["WWW-Authenticate"]) == (401, realm)
+        anybody = json.loads(http("GET", f"http://{host}/token").body)["token"]
+        bearer = {"Authorization": f"Bearer {anybody}"}
+        assert http("GET", f"http://{host}/v2/", None, **bearer).status == 200
+        assert http("POST", f"http://{host}/v2/a/blobs/uploads/", b"", **bearer).status == 401
+        forged = {"Authorization": f"Bearer {anybody[:-8]}AAAAAAA="}
+        assert http("GET", f"http://{host}/v2/", None, **forged).status == 401
+        basic = {"Authorization": "Basic " + base64.b64encode(b"ann:secret").decode()}
+        token = json.loads(http("GET", f"http://{host}/token", None, **basic).body)["token"]
+        known = {"Authorization": f"Bearer {token}"}
+        assert http("POST", f"http://{host}/v2/a/blobs/uploads/", b"", **known).status == 202
+        wrong = {"Authorization": "Basic " + base64.b64encode(b"ann:wrong").decode()}
+        assert http("GET", f"http://{host}/token", None, **wrong).status == 401
     with pier_registry(root, "--htpasswd", str(file)) as host:
+        assert http("GET", f"http://{host}/token").status == 404
         answer = http("GET", f"http://{host}/v2/")
         assert answer.headers["WWW-Authenticate"] == 'Basic realm="pier registry"'
         assert answer.code == "UNAUTHORIZED"

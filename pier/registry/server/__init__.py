@@ -9,5 +9,5 @@ spool      uploads under way, always on the local disk
 collect    removing what nothing refers to, while serving
 cache      pull-through: another registry behind this one
 evict      keeping such a cache small
-htpasswd  metrics
+access  htpasswd  metrics
 """

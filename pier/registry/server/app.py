@@ -8,8 +8,9 @@ from aiohttp import web
 
 from pier.errors import NotFound, PierError, Unauthorized, Unavailable
 from pier.registry.failures import TooManyRequests
-from pier.registry.protocol import Challenge, ErrorEntry, format_challenge, format_errors
+from pier.registry.protocol import ErrorEntry, format_errors
 from pier.registry.server import blobs, faults, manifests
+from pier.registry.server.access import TOKEN_PATH
 from pier.registry.server.parts import PARTS, Parts
 
 logger = logging.getLogger(__name__)
@@ -26,6 +27,8 @@ def create_app(parts: Parts) -> web.Application:
     app.router.add_get("/v2", _hello)
     app.router.add_get("/v2/_catalog", manifests.catalogue)
     app.router.add_get("/metrics", _metrics)
+    if parts.access is not None and parts.access.anonymous_pull:
+        app.router.add_get(TOKEN_PATH, parts.access.token)
     uploads = _NAME + "/blobs/uploads"
     app.router.add_post(uploads + "/", blobs.start)
     app.router.add_post(uploads, blobs.start)
@@ -108,13 +111,8 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
     """Authentication, then whether this registry takes writes at all."""
     parts = request.app[PARTS]
     reading = request.method in _READS and "/blobs/uploads" not in request.path
-    if parts.htpasswd is not None and not (parts.anonymous_pull and reading):
-        user = await parts.htpasswd.user(request.headers.get("Authorization", ""))
-        if user is None:
-            fault = faults.Fault(401, "UNAUTHORIZED", "authentication required")
-            challenge = Challenge("basic", {"realm": "pier registry"})
-            fault.headers["WWW-Authenticate"] = format_challenge(challenge)
-            raise fault
+    if parts.access is not None and request.path != TOKEN_PATH:
+        await parts.access.check(request, reading=reading)
     if not reading and parts.cache is not None:
         raise faults.unsupported("this registry is a pull-through cache: push to its upstream")
     if not reading and parts.readonly:

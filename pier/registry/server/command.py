@@ -21,6 +21,7 @@ from pier.registry.client import RegistryClient
 from pier.registry.credentials import Credentials, registry_host
 from pier.registry.hosts import Hosts
 from pier.registry.server import s3
+from pier.registry.server.access import Access
 from pier.registry.server.app import create_app
 from pier.registry.server.backend import Backend, Directory
 from pier.registry.server.cache import PullThrough
@@ -120,8 +121,7 @@ async def _opened(options: argparse.Namespace) -> AsyncIterator[Parts]:
     parts = Parts(
         contents=contents,
         spool=Spool(options.root / "uploads"),
-        htpasswd=Htpasswd(options.htpasswd) if options.htpasswd else None,
-        anonymous_pull=options.anonymous_pull,
+        access=_access(options),
         readonly=options.readonly,
     )
     if options.proxy:
@@ -134,6 +134,14 @@ async def _opened(options: argparse.Namespace) -> AsyncIterator[Parts]:
         if parts.cache is not None:
             await parts.cache.close()
         await backend.close()
+
+
+def _access(options: argparse.Namespace) -> Access | None:
+    if options.htpasswd:
+        return Access(Htpasswd(options.htpasswd), anonymous_pull=options.anonymous_pull)
+    if options.anonymous_pull:
+        raise InvalidArgument("--anonymous-pull is for a registry with --htpasswd")
+    return None
 
 
 def _backend(options: argparse.Namespace) -> Backend:

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from pier.registry.server.access import Access
 from pier.registry.server.cache import PullThrough
 from pier.registry.server.contents import Contents
-from pier.registry.server.htpasswd import Htpasswd
 from pier.registry.server.metrics import Metrics
 from pier.registry.server.spool import Spool
 
@@ -16,9 +16,8 @@ class Parts:
     contents: Contents
     spool: Spool
     metrics: Metrics = field(default_factory=Metrics)
-    htpasswd: Htpasswd | None = None
-    anonymous_pull: bool = False
-    """With htpasswd: who only reads need not say who they are."""
+    access: Access | None = None
+    """None: everybody may do everything."""
     readonly: bool = False
     cache: PullThrough | None = None
 
