@@ -27,17 +27,13 @@ def sandbox_request(container: Container) -> SandboxRequest:
 
 
 def attachments(spec: ContainerSpec) -> dict[str, EndpointSpec]:
-    """The networks a new container is attached to: that of its mode, then what else was asked."""
+    """The networks a new container is attached to: those asked for, else that of its mode."""
     mode = "none" if spec.network_disabled else spec.host.network_mode
     if joined_container(mode):
         return {}
     if mode in ("none", "host"):
         return {mode: spec.endpoints.get(mode, EndpointSpec())}
-    return (
-        dict(spec.endpoints)
-        if mode in spec.endpoints
-        else {mode: EndpointSpec()} | dict(spec.endpoints)
-    )
+    return dict(spec.endpoints) or {mode: EndpointSpec()}
 
 
 def endpoint_requests(spec: ContainerSpec) -> dict[str, EndpointRequest]:

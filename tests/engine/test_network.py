@@ -161,3 +161,14 @@ def test_published_ports_follow_the_way_out(daemon: Daemon) -> None:
     finally:
         daemon.docker("rm", "-f", "moved")
         daemon.docker("network", "rm", "first", "second")
+
+
+def test_only_the_networks_asked_for_are_joined(daemon: Daemon) -> None:
+    """As docker-py asks, with a networking_config alone: the mode is the default then."""
+    daemon.docker("network", "create", "mine")
+    body = {"Image": "busybox", "NetworkingConfig": {"EndpointsConfig": {"mine": {}}}}
+    _, answer = daemon.api("POST", "/v1.48/containers/create?name=apart", body)
+    _, shown = daemon.api("GET", f"/v1.48/containers/{answer['Id']}/json")
+    assert list(shown["NetworkSettings"]["Networks"]) == ["mine"]
+    daemon.docker("rm", "apart")
+    daemon.docker("network", "rm", "mine")
