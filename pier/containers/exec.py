@@ -82,6 +82,7 @@ class Execs:
         if not spec.cmd:
             raise InvalidArgument("No exec command specified")
         parse_detach_keys(spec.detach_keys)
+        self._parts.spawner.expect_exec()
         process = await self._make_process(container, spec)
         self._forget_old()
         exec_id = secrets.token_hex(32)

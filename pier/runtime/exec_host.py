@@ -16,7 +16,8 @@ from pier.runtime.monitor import Monitor
 
 MANY = 32
 """More execs at a time get monitors of their own: descriptors are bounded."""
-_IDLE_S = 30.0
+_IDLE_S = 45.0
+"""Longer than health checks' usual interval."""
 
 
 def main(daemon: socket.socket) -> NoReturn:

@@ -138,19 +138,32 @@ class Spawner:
             raise
         return monitor
 
+    def expect_exec(self) -> None:
+        """An exec will come: what is to monitor it may be forked meanwhile."""
+        self._ensure_host()
+
     def _send_to_host(self, request: Mapping[str, object], fd: int) -> None:
-        """The process that monitors execs, started if there is none."""
+        """A host that has ended is followed by another."""
+        try:
+            protocol.send(self._ensure_host(), request, [fd])
+        except OSError:
+            self._let_host_go()
+            protocol.send(self._ensure_host(), request, [fd])
+
+    def _ensure_host(self) -> socket.socket:
+        """The socket of the process that monitors execs, started if there is none."""
+        if self._host is None:
+            ours, theirs = protocol.socket_pair()
+            ours.setblocking(False)
+            with theirs:
+                self._send({"op": "host"}, [theirs.fileno()])
+            self._host = ours
+        return self._host
+
+    def _let_host_go(self) -> None:
         if self._host is not None:
-            with contextlib.suppress(OSError):
-                protocol.send(self._host, request, [fd])
-                return
             self._host.close()
-        ours, theirs = protocol.socket_pair()
-        ours.setblocking(False)
-        with theirs:
-            self._send({"op": "host"}, [theirs.fileno()])
-        self._host = ours
-        protocol.send(ours, request, [fd])
+            self._host = None
 
     async def _died(self) -> bool:
         """A dying process closes its sockets a little before it can be waited for."""
@@ -196,9 +209,7 @@ class Spawner:
         return ours
 
     def _hang_up(self) -> None:
-        if self._host is not None:
-            self._host.close()
-            self._host = None
+        self._let_host_go()
         if self._socket is not None:
             self._socket.close()
             self._socket = None

@@ -51,8 +51,10 @@ async def test_many_execs_share_a_process_and_leave_nothing_in_it(bench: Bench) 
     order = bench.order("sleep", "1000")
     container = await bench.spawner.launch(order)
     await container.start()
-    assert await run(bench, order, "true") == 0
+    bench.spawner.expect_exec()
+    await until(lambda: len(hosts(bench)) == 1)
     [host] = hosts(bench)
+    assert await run(bench, order, "true") == 0
     few = 12  # the loop's, the daemon's connection and stdio; 20 execs follow
     for _ in range(5):
         assert await run(bench, order, "sh", "-c", "exit 4") == 4
