@@ -68,10 +68,12 @@ def _image_work(engines: Sequence[Engine], root: Path, megabytes: int) -> Iterat
         yield work
         return
     registry.connect(namespace)
-    with registry.serving(root / "registry"):
+    with registry.serving(root / "registry") as pid:
         registry.push(engines[0], archive)
-        name = f"`pull` {what}"
-        yield [*work, Work(name, "ms", registry.pull, "≤ 0.4 × dockerd", rounds=3)]
+        pull = Work(f"`pull` {what}", "ms", registry.pull, "≤ 0.4 × dockerd", rounds=3)
+        again = registry.second_push(pid)
+        push = Work("read by the registry at a second push", "kB", again, "no blob", rounds=1)
+        yield [*work, pull, push]
 
 
 def _give_busybox(engines: Sequence[Engine], root: Path) -> None:

@@ -9,7 +9,7 @@ import os
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench.engines import PATIENCE_S, REGISTRY, Engine
@@ -35,8 +35,8 @@ def connect(pid: int) -> None:
 
 
 @contextlib.contextmanager
-def serving(root: Path) -> Iterator[str]:
-    """The registry, while the block runs; its address."""
+def serving(root: Path) -> Iterator[int]:
+    """The registry, while the block runs; its process ID."""
     root.mkdir(parents=True)
     config = root / "config.yml"
     config.write_text(_CONFIG.format(root=root / "data", address=REGISTRY))
@@ -47,7 +47,7 @@ def serving(root: Path) -> Iterator[str]:
         )
     try:
         _wait(f"http://{REGISTRY}/v2/")
-        yield REGISTRY
+        yield process.pid
     finally:
         process.terminate()
         process.wait(PATIENCE_S)
@@ -81,3 +81,22 @@ def push(engine: Engine, archive: Path) -> None:
     engine.call("tag", "bench-large:latest", f"{REGISTRY}/bench-large:latest")
     engine.call("push", "-q", *engine.insecure, f"{REGISTRY}/bench-large:latest")
     engine.call("rmi", "-f", "bench-large:latest", f"{REGISTRY}/bench-large:latest")
+
+
+def second_push(pid: int) -> Callable[[Engine], float]:
+    """Kilobytes the registry reads, from anywhere, when it is sent what it has. proc(5), io."""
+
+    def read_bytes() -> int:
+        return int(Path(f"/proc/{pid}/io").read_text().split()[1])
+
+    def measure(engine: Engine) -> float:
+        name = f"{REGISTRY}/bench-large:latest"
+        engine.call("pull", "-q", *engine.insecure, name)
+        engine.call("push", "-q", *engine.insecure, name)
+        before = read_bytes()
+        engine.call("push", "-q", *engine.insecure, name)
+        moved = (read_bytes() - before) / 1000
+        engine.call("rmi", "-f", name)
+        return moved
+
+    return measure
