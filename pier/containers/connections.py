@@ -16,6 +16,7 @@ from pier.containers.spec import ContainerSpec, EndpointSpec
 from pier.containers.state import State
 from pier.containers.store import InvalidName, NameInUse, checked_name
 from pier.errors import Conflict, Forbidden, InvalidArgument, NotFound
+from pier.networks.directory import links_after_rename
 
 
 class NotConnected(Forbidden):
@@ -147,8 +148,26 @@ class Connections:
                 self._parts.store.rename(container, chosen)
                 renamed = self._parts.store.get(container.id)
                 self._parts.networks.rename(sandbox_request(renamed))
+                self._relink(container, chosen)
             self._etc.write_users(renamed)
         self._parts.announce(renamed, "rename", oldName=f"/{container.name}")
+
+    def _relink(self, container: Container, new_name: str) -> None:
+        """Links to it, on networks of users, mean it by its new name too."""
+        for user in self._parts.store.list_():
+            links = {}
+            for network, asked in user.spec.endpoints.items():
+                followed = links_after_rename(asked.links, container.name.lower(), new_name)
+                if followed != asked.links and network in container.spec.endpoints:
+                    links[network] = followed
+            if links:
+                endpoints = {
+                    network: replace(asked, links=links.get(network, asked.links))
+                    for network, asked in user.spec.endpoints.items()
+                }
+                spec = replace(user.spec, endpoints=endpoints)
+                self._parts.store.update(replace(user, spec=spec))
+                self._parts.networks.relink(user.id, links)
 
     def _chosen(self, container: Container, new_name: str) -> str:
         try:

@@ -18,7 +18,7 @@ from pier.networks import bridge, ipam, sandbox, sysctls
 from pier.networks.bridge import BridgeMissing
 from pier.networks.claims import Claims, check_connect, dns_names
 from pier.networks.devices import Devices
-from pier.networks.directory import View
+from pier.networks.directory import View, links_by_alias
 from pier.networks.model import (
     Endpoint,
     EndpointRequest,
@@ -211,6 +211,13 @@ class Attachments:
             names = dns_names(request, endpoint.network, endpoint.request)
             self._records.update_endpoint(replace(endpoint, dns_names=names))
 
+    def relink(self, container_id: str, links: Mapping[str, tuple[str, ...]]) -> None:
+        """The container's links are these from now on, by the name of the network."""
+        for endpoint in self._records.endpoints(container_id):
+            if endpoint.network.name in links:
+                request = replace(endpoint.request, links=links[endpoint.network.name])
+                self._records.update_endpoint(replace(endpoint, request=request))
+
     def namespace(self, container_id: str) -> Sandbox:
         """The running container's sandbox, for another that shares it."""
         held = self._namespace(container_id)
@@ -287,10 +294,10 @@ class Attachments:
         endpoints = self._records.endpoints(container_id)
         named = [endpoint for endpoint in endpoints if endpoint.network.serves_names]
         resolving = endpoints[0].resolving if endpoints else Resolving()
-        links = [link.partition(":") for e in named for link in e.request.links]
+        links = [link for endpoint in named for link in endpoint.request.links]
         return View(
             directories=[self._directories.of(endpoint.network) for endpoint in named],
-            links={(alias or name).lower(): name.lower() for name, _, alias in links},
+            links=links_by_alias(links),
             servers=resolving.servers or self._settings.dns,
             options=resolving.options or self._settings.dns_options,
             goes_out=any(not endpoint.network.spec.internal for endpoint in endpoints),

@@ -36,13 +36,14 @@ def parse_query(wire: bytes) -> dns.message.Message | None:
 def answer(
     query: dns.message.Message,
     directories: Sequence[Directory],
-    links: Mapping[str, str],
+    links: Mapping[str, Sequence[str]],
     *,
     shuffle: random.Random,
 ) -> dns.message.Message | None:
     """The response, if the question is about somebody here; None sends it outside.
 
-    links: alias to name, the container's own `--link`s. A name that is known but has no address
+    links: alias to names, the container's own `--link`s: the first name that is here counts. A
+    name that is known but has no address
     of the family asked for gets an empty answer: nobody outside knows better.
     """
     if len(query.question) != 1 or query.question[0].rdclass != dns.rdataclass.IN:
@@ -53,14 +54,18 @@ def answer(
     if kind not in (dns.rdatatype.A, dns.rdatatype.AAAA):
         return None
     text = _text(name)
-    text = links.get(text, text)
-    found = [a for each in directories for a in each.addresses.get(text, ())]
+    meant = (_addresses(directories, each) for each in links.get(text, (text,)))
+    found = next((addresses for addresses in meant if addresses), [])
     if not found:
         return None
     version = 4 if kind == dns.rdatatype.A else 6
     wanted = list(dict.fromkeys(a for a in found if ip_address(a).version == version))
     shuffle.shuffle(wanted)
     return _respond(query, name, kind, wanted)
+
+
+def _addresses(directories: Sequence[Directory], name: str) -> list[str]:
+    return [address for each in directories for address in each.addresses.get(name, ())]
 
 
 def refuse(query: dns.message.Message, code: dns.rcode.Rcode) -> dns.message.Message:

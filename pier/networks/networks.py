@@ -9,7 +9,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
@@ -234,6 +234,10 @@ class Networks:
     def rename(self, request: SandboxRequest) -> None:
         """A container is called `request.name` from now on: its DNS names follow at once."""
         self._attachments.rename(request)
+
+    def relink(self, container_id: str, links: Mapping[str, tuple[str, ...]]) -> None:
+        """See Attachments.relink."""
+        self._attachments.relink(container_id, links)
 
     def check_endpoint(self, name: str, request: EndpointRequest) -> Network:
         """Refuse, before anything runs, what `bring_up` would refuse for the request's sake."""

@@ -116,3 +116,32 @@ def test_links_that_cannot_be(daemon: Daemon) -> None:
         if "web" in options:
             sleeping(daemon, "web")
         assert words in daemon.docker("create", *options, "busybox", status=1)
+
+
+def test_a_link_on_a_network_follows_its_container(daemon: Daemon) -> None:
+    """And a new container of the old name comes first: compose replaces one that way."""
+    daemon.docker("network", "create", "names")
+    sleeping(daemon, "database", "--network", "names")
+    sleeping(daemon, "asker", "--network", "names", "--link", "database:db")
+    first = ip(daemon, "database")
+    assert found(daemon, "asker", "db") == first
+    daemon.docker("rename", "database", "aside")
+    assert found(daemon, "asker", "db") == first
+    daemon.restart()
+    daemon.docker("restart", "-t", "0", "asker")
+    assert found(daemon, "asker", "db") == first
+    sleeping(daemon, "database", "--network", "names")
+    assert found(daemon, "asker", "db") == ip(daemon, "database") != first
+    daemon.remove_all()
+    daemon.docker("network", "rm", "names")
+
+
+def ip(daemon: Daemon, name: str) -> str:
+    return daemon.docker(
+        "inspect", "-f", "{{.NetworkSettings.Networks.names.IPAddress}}", name
+    ).strip()
+
+
+def found(daemon: Daemon, asker: str, name: str) -> str:
+    said = daemon.docker("exec", asker, "nslookup", "-type=a", name, "127.0.0.11")
+    return said.split("Address")[-1].split()[-1]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pier.networks import names
-from pier.networks.directory import directory
+from pier.networks.directory import directory, links_after_rename, links_by_alias
 from pier.networks.model import Endpoint, Network, NetworkSpec
 
 NETWORK = Network(id="1" * 64, spec=NetworkSpec(name="Net"))
@@ -40,7 +40,7 @@ KNOWN = directory(
 
 def ask(name: str, kind: str) -> dns.message.Message | None:
     query = dns.message.make_query(name, kind)
-    return names.answer(query, [KNOWN], {"db": "web"}, shuffle=random.Random(1))
+    return names.answer(query, [KNOWN], {"db": ["gone", "web"]}, shuffle=random.Random(1))
 
 
 @pytest.mark.parametrize(
@@ -140,3 +140,22 @@ def test_what_asks_nothing_is_no_question(wire: bytes) -> None:
     assert names.parse_query(wire) is None
     answered = dns.message.make_response(dns.message.from_wire(QUERY)).to_wire()
     assert names.parse_query(answered) is None
+
+
+@pytest.mark.parametrize(
+    ("links", "after"),
+    [
+        (("db:d",), ("db:d", "new:d")),
+        (("db",), ("db:db", "new:db")),
+        (("first:d", "db:d"), ("first:d", "new:d")),
+        (("new:d", "db:d"), ("new:d",)),
+        (("other:d",), ("other:d",)),
+        ((), ()),
+    ],
+)
+def test_links_know_the_new_name_too(links: tuple[str, ...], after: tuple[str, ...]) -> None:
+    assert links_after_rename(links, "db", "new") == after
+
+
+def test_an_alias_may_mean_several_names() -> None:
+    assert links_by_alias(["a:X", "B", "c:x"]) == {"x": ["a", "c"], "b": ["b"]}
