@@ -56,6 +56,8 @@ class Endpoint:
     """The registry a mirror is asked about, as `?ns=`; "" to ask nothing."""
     trust: Trust = Trust()
     headers: Mapping[str, str] = field(default_factory=dict, hash=False)
+    connect_s: float | None = None
+    """How long to wait for a connection, where that was said."""
 
     @property
     def insecure(self) -> bool:
@@ -180,6 +182,7 @@ class Hosts:
             namespace="" if is_origin else registry,
             trust=trust,
             headers=entry.headers,
+            connect_s=entry.dial_timeout_s,
         )
 
     def _directories_of(self, host: str) -> list[Path]:

@@ -3,6 +3,7 @@
 containerd docs/hosts.md. Relative certificate paths are relative to the file.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ class HostEntry:
     certificates: tuple[CertificatePair, ...] = ()
     skip_verify: bool = False
     headers: Mapping[str, str] = field(default_factory=dict, hash=False)
+    dial_timeout_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ def _entry(url: str, table: Mapping[str, Any], path: Path) -> HostEntry:
             certificates=_pairs(table.get("client", []), path),
             skip_verify=bool(table.get("skip_verify", False)),
             headers=_headers(table.get("header", {})),
+            dial_timeout_s=_seconds(table.get("dial_timeout", "")),
         )
     except (TypeError, ValueError, AttributeError) as error:
         raise InvalidHosts(str(path), f"{url}: {error}") from error
@@ -114,3 +117,17 @@ def _pairs(value: Any, path: Path) -> tuple[CertificatePair, ...]:
 
 def _headers(value: Any) -> dict[str, str]:
     return {name: ", ".join(_strings(entry)) for name, entry in value.items()}
+
+
+_DURATION = re.compile(r"(?:\d{1,9}(?:\.\d{1,9})?(?:ms|s|m|h))+")
+_DURATION_PART = re.compile(r"([\d.]+)(ms|s|m|h)")
+_UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def _seconds(text: str) -> float | None:
+    """Go's way to write a duration: `500ms`, `1m30s`; None for nothing."""
+    if not text:
+        return None
+    if not _DURATION.fullmatch(text):
+        raise ValueError(f"invalid duration {text!r}")
+    return sum(float(number) * _UNIT_S[unit] for number, unit in _DURATION_PART.findall(text))

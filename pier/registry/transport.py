@@ -202,7 +202,9 @@ class Transport:
             if at_home and authorization:
                 headers["Authorization"] = authorization
             trust = endpoint.trust if at_home else self._trust_of(url)
-            response = await self._send(request.method, url, headers, request.body, trust)
+            response = await self._send(
+                request.method, url, headers, request.body, trust, endpoint.connect_s
+            )
             if response.status == 401 and not at_home:
                 response.close()
                 raise BadAnswer(
@@ -225,6 +227,7 @@ class Transport:
         headers: Mapping[str, str],
         body: Body | None,
         trust: Trust,
+        connect_s: float | None = None,
     ) -> aiohttp.ClientResponse:
         try:
             return await self._connected().request(
@@ -235,6 +238,7 @@ class Transport:
                 ssl=tls.context(trust) if url.startswith("https:") else False,
                 proxy=tls.proxy_for(url, self._environ),
                 allow_redirects=False,
+                timeout=self._timeout(connect_s),
             )
         except (aiohttp.ClientError, ssl.SSLError, TimeoutError, OSError, ValueError) as error:
             raise RegistryUnreachable(url.partition("?")[0], words(error)) from error
@@ -246,13 +250,15 @@ class Transport:
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 read_bufsize=_READ_BUFFER,
-                timeout=aiohttp.ClientTimeout(
-                    total=None,
-                    sock_connect=self.patience.connect_s,
-                    sock_read=self.patience.read_s,
-                ),
             )
         return self._session
+
+    def _timeout(self, connect_s: float | None) -> aiohttp.ClientTimeout:
+        return aiohttp.ClientTimeout(
+            total=None,
+            sock_connect=connect_s or self.patience.connect_s,
+            sock_read=self.patience.read_s,
+        )
 
     async def _exchange(self, request: TokenRequest) -> TokenAnswer:
         """Ask a token server. Its redirects are not followed: they could carry the secret away."""

@@ -2,9 +2,11 @@
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import json
 import os
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -290,6 +292,33 @@ def test_mirrors_are_tried_in_order_and_asked_as_nobody(tmp_path: Path) -> None:
         assert found.data == image.manifest
     with pytest.raises(RegistryUnreachable, match="connect: connection refused"):
         using(lambda c: c.repository(origin, "a").manifest("latest"), client(mirrors))
+
+
+def test_a_mirror_that_does_not_answer_is_given_up_after_its_dial_timeout(tmp_path: Path) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=0) as silent,
+        contextlib.ExitStack() as stack,
+        pier_registry(tmp_path / "origin") as origin,
+    ):
+        address = silent.getsockname()
+        for _ in range(3):  # now the kernel answers nobody else
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(address)
+        put_image(origin, "a", "latest", small_image())
+        directory = tmp_path / "certs.d" / origin
+        directory.mkdir(parents=True)
+        (directory / "hosts.toml").write_text(
+            f'server = "http://{origin}"\n[host."http://127.0.0.1:{address[1]}"]\n'
+            'dial_timeout = "300ms"\n'
+        )
+        began_s = time.monotonic()
+        registries = RegistryClient(
+            Hosts(directories=[tmp_path / "certs.d"]), patience=QUICK, environ={}
+        )
+        found = using(lambda c: c.repository(origin, "a").manifest("latest"), registries)
+        assert found.data == small_image().manifest
+        assert 0.3 <= time.monotonic() - began_s < 5
 
 
 def test_pushing_to_a_read_only_registry_says_so(tmp_path: Path) -> None:

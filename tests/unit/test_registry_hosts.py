@@ -82,6 +82,7 @@ server = "https://registry-1.docker.io"
   ca = "mirror.pem"
   client = [["c.pem", "k.pem"]]
   skip_verify = true
+  dial_timeout = "1m0.5s"
   [host."https://mirror.example".header]
     x-a = ["1", "2"]
 [host."http://plain.example:81/v2/dockerhub"]
@@ -95,6 +96,7 @@ server = "https://registry-1.docker.io"
     assert first.trust.certificates[0].key == directory / "k.pem"
     assert first.trust.skip_verify
     assert first.headers == {"x-a": "1, 2"}
+    assert (first.connect_s, second.connect_s) == (60.5, None)
     assert (second.schemes, second.prefix) == (("http",), "/v2/dockerhub")
     assert (origin.host, origin.namespace, origin.mirror) == ("registry-1.docker.io", "", False)
     resolvers = Hosts(directories=[tmp_path]).endpoints("docker.io", "resolve")
@@ -104,7 +106,8 @@ server = "https://registry-1.docker.io"
 def test_a_broken_hosts_toml_is_named(tmp_path: Path) -> None:
     (tmp_path / "_default").mkdir()
     path = tmp_path / "_default" / "hosts.toml"
-    for text in ("[host", 'server = "ftp://x"', '[host."https://x"]\ncapabilities = 3'):
+    for text in ("[host", 'server = "ftp://x"', '[host."https://x"]\ncapabilities = 3',
+                 '[host."https://x"]\ndial_timeout = "soon"'):  # fmt: skip
         path.write_text(text)
         with pytest.raises(InvalidHosts, match=r"hosts\.toml"):
             Hosts(directories=[tmp_path]).endpoints("quay.io")
