@@ -28,7 +28,7 @@ from pier.containers.requests import ExecSpec
 from pier.containers.security import UNCONFINED, parse_security_options
 from pier.containers.state import State
 from pier.containers.to_oci import OciInputs, ProcessUser
-from pier.containers.users import UserNotFound, resolve_user
+from pier.containers.users import NotQuick, UserNotFound, resolve_user
 from pier.errors import Conflict, InvalidArgument
 from pier.linux.mount import Overlay, open_overlay
 from pier.runtime import seccomp
@@ -152,7 +152,11 @@ class Inputs:
     async def for_exec(self, container: Container, asked: ExecSpec) -> dict[str, object]:
         """The OCI process object of an exec. Raises InvalidArgument for an unknown user."""
         spec, host = container.spec, container.spec.host
-        user = await asyncio.to_thread(self._exec_user, container, asked.user or spec.user)
+        name = asked.user or spec.user
+        try:
+            user = self._exec_user(container, name, quick=True)
+        except NotQuick:
+            user = await asyncio.to_thread(self._exec_user, container, name)
         privileged = asked.privileged or host.privileged
         held = to_oci.process_capabilities(spec, self._facts, privileged=privileged)
         security = parse_security_options(
@@ -178,10 +182,10 @@ class Inputs:
             process["apparmorProfile"] = profile
         return process
 
-    def _exec_user(self, container: Container, user: str) -> ProcessUser:
+    def _exec_user(self, container: Container, user: str, *, quick: bool = False) -> ProcessUser:
         root = os.open(f"/proc/{container.status.pid}/root", os.O_PATH | os.O_CLOEXEC)
         try:
-            return resolve_user(root, user, container.spec.host.group_add)
+            return resolve_user(root, user, container.spec.host.group_add, quick=quick)
         except UserNotFound as error:
             raise InvalidArgument(str(error)) from error
         finally:

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 
 from pier.containers.to_oci import ProcessUser
 from pier.errors import Failed
-from pier.linux.paths import open_in_root
+from pier.linux.paths import IN_ROOT, open_in_root
+from pier.linux.syscalls import RESOLVE_NO_XDEV
 
 _LARGEST_ID = 2**31 - 1
 _LONGEST_FILE = 4 * 1024 * 1024
+_QUICKLY_READ = 64 * 1024
 _PASSWD_FIELDS, _GROUP_FIELDS = 7, 4
 
 
@@ -49,13 +51,20 @@ class GroupEntry:
     members: tuple[str, ...]
 
 
-def resolve_user(root_fd: int, user: str, group_add: Sequence[str] = ()) -> ProcessUser:
+class NotQuick(Exception):
+    """Reading the container's files may take a while: use a thread."""
+
+
+def resolve_user(
+    root_fd: int, user: str, group_add: Sequence[str] = (), *, quick: bool = False
+) -> ProcessUser:
     """`user` ("", "name", "1000", "name:group", "1000:100") in the root `root_fd` stands for.
 
-    Raises UserNotFound, GroupNotFound, IdOutOfRange. Blocks on the files of the container.
+    Raises UserNotFound, GroupNotFound, IdOutOfRange. Blocks on the files of the container, unless
+    `quick`: then it raises NotQuick where they are long or not on the root's own file system.
     """
-    passwd = parse_passwd(read_bounded(root_fd, "/etc/passwd"))
-    group = parse_group(read_bounded(root_fd, "/etc/group"))
+    passwd = parse_passwd(read_bounded(root_fd, "/etc/passwd", quick=quick))
+    group = parse_group(read_bounded(root_fd, "/etc/group", quick=quick))
     return lookup(user, group_add, passwd, group)
 
 
@@ -100,21 +109,29 @@ def parse_group(text: str) -> list[GroupEntry]:
     return entries
 
 
-def read_bounded(root_fd: int, path: str, limit_bytes: int = _LONGEST_FILE) -> str:
+def read_bounded(
+    root_fd: int, path: str, limit_bytes: int = _LONGEST_FILE, *, quick: bool = False
+) -> str:
     """The text of a regular file of the container; "" if it is missing or something else.
 
-    O_NONBLOCK: a container may put a pipe there and keep the daemon waiting.
+    O_NONBLOCK: a container may put a pipe there and keep the daemon waiting. Raises NotQuick.
     """
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
+    resolve = IN_ROOT | RESOLVE_NO_XDEV if quick else IN_ROOT
     try:
-        fd = open_in_root(root_fd, path, flags)
+        fd = open_in_root(root_fd, path, flags, resolve=resolve)
     except OSError as error:
+        if error.errno == errno.EXDEV:
+            raise NotQuick from error
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.ENXIO):
             return ""
         raise
     with open(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
             return ""
+        if quick and status.st_size > _QUICKLY_READ:
+            raise NotQuick
         return file.read(limit_bytes).decode(errors="replace")
 
 

@@ -1,11 +1,13 @@
 """passwd and group are read inside the root only, whatever a container puts there."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from pier.containers.users import UserNotFound, read_bounded, resolve_user
+from pier.containers.users import NotQuick, UserNotFound, read_bounded, resolve_user
+from pier.linux import syscalls
 
 
 @pytest.fixture
@@ -49,3 +51,32 @@ def test_reading_stops_at_the_bound(root: Path) -> None:
         assert read_bounded(fd, "etc/passwd", 10) == "x" * 10
     finally:
         os.close(fd)
+
+
+@pytest.fixture
+def mounted(root: Path) -> Iterator[Path]:
+    """A tmpfs where a container's files might be someone else's file system."""
+    (root / "etc/group").mkdir()
+    syscalls.mount("tmpfs", str(root / "etc/group"), "tmpfs")
+    yield root
+    syscalls.umount2(str(root / "etc/group"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_what_is_mounted_there_is_not_read_in_passing(mounted: Path) -> None:
+    (mounted / "etc/passwd").write_text("anna:x:5:5::/:\n")
+    fd = os.open(mounted, os.O_PATH)
+    with pytest.raises(NotQuick):
+        resolve_user(fd, "anna", quick=True)
+    assert resolve_user(fd, "anna").uid == 5
+    os.close(fd)
+
+
+def test_what_is_short_and_in_the_root_is_read_in_passing(root: Path) -> None:
+    (root / "etc/passwd").write_text("anna:x:5:5::/:\n")
+    fd = os.open(root, os.O_PATH)
+    assert resolve_user(fd, "anna", quick=True).uid == 5
+    (root / "etc/passwd").write_text("anna:x:5:5::/:\n" * 10_000)
+    with pytest.raises(NotQuick):
+        resolve_user(fd, "anna", quick=True)
+    os.close(fd)
