@@ -7,6 +7,7 @@ this daemon is gone. TLS ends here, so there the engine gets one end of a socket
 """
 
 import asyncio
+import logging
 import socket
 from collections.abc import Awaitable, Callable
 
@@ -20,6 +21,7 @@ Serve = Callable[[socket.socket, bytes], Awaitable[None]]
 """Given the connection's socket (non-blocking) and what the client already sent."""
 
 _CHUNK = 64 * 1024
+_log = logging.getLogger("pier.api")
 
 
 class Taken(web.StreamResponse):
@@ -79,8 +81,14 @@ async def _serve(sock: socket.socket, early: bytes, serve: Serve, *, mux: bool) 
     """After the header block, an error can only be text in the stream."""
     try:
         await serve(sock, early)
-    except PierError as error:
-        text = streams.error_text(str(error), mux=mux)
+    except ConnectionError:
+        raise
+    except Exception as error:
+        message = str(error)
+        if not isinstance(error, PierError):
+            _log.exception("serving a connection failed")
+            message = f"{type(error).__name__}: {error}"
+        text = streams.error_text(message, mux=mux)
         await asyncio.get_running_loop().sock_sendall(sock, text)
 
 

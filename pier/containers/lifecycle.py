@@ -195,8 +195,13 @@ class Lifecycle:
                 )
             if container.state is not State.RUNNING:
                 raise Conflict(f"Container {container.id} is not running")
-            await self._parts.runtimes.pause(self._parts.runtime_of(container), container.id)
-            self._parts.store.update(replace(container, state=State.PAUSED))
+            runtime = self._parts.runtime_of(container)
+            await self._parts.runtimes.pause(runtime, container.id)
+            try:
+                self._parts.store.update(replace(container, state=State.PAUSED))
+            except BaseException:  # no space left: nobody could stop what runs by its record
+                await self._parts.runtimes.resume(runtime, container.id)
+                raise
         self._parts.announce(container, "pause")
 
     async def unpause(self, name: str) -> None:

@@ -5,6 +5,8 @@ microseconds and survives a killed daemon; a power cut may take the last commits
 containers they spoke of, with it. Rows are `sqlite3.Row`. The SQL lives with the slices.
 """
 
+import contextlib
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -46,6 +48,15 @@ class NewerDatabase(Failed):
         )
 
 
+_RESERVE = 4 * 1024 * 1024
+"""Bytes of the log that are ours before they are needed: SQLite begins it anew at this length."""
+
+
+class NoSpace(Failed):
+    def __init__(self) -> None:
+        super().__init__("no space left on device: the daemon cannot write its records")
+
+
 class Database:
     """The open database. Use it only on the thread that made it (the event loop's)."""
 
@@ -57,6 +68,7 @@ class Database:
         self._connection.row_factory = sqlite3.Row
         try:
             self._open(path)
+            _reserve(path)
         except BaseException:
             self._connection.close()
             raise
@@ -92,8 +104,13 @@ class Database:
             raise
 
     def execute(self, sql: str, parameters: Parameters = ()) -> sqlite3.Cursor:
-        """Run one statement; outside `transaction()` it commits by itself."""
-        return self._connection.execute(sql, parameters)
+        """Run one statement; outside `transaction()` it commits by itself. Raises NoSpace."""
+        try:
+            return self._connection.execute(sql, parameters)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                raise NoSpace from error
+            raise
 
     def executemany(self, sql: str, rows: Iterator[Parameters] | Sequence[Parameters]) -> None:
         """Run one statement for each of `rows`, all or none."""
@@ -112,10 +129,27 @@ class Database:
         self.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self.execute("COMMIT")
         except BaseException:
-            self.execute("ROLLBACK")
+            self._roll_back()
             raise
-        self.execute("COMMIT")
+
+    def _roll_back(self) -> None:
+        """Also after a commit that failed (no space left), which may leave its transaction open:
+        what came later would join it, and never be committed.
+        """
+        if self._connection.in_transaction:
+            self.execute("ROLLBACK")
 
     def close(self) -> None:
         self._connection.close()
+
+
+def _reserve(path: Path) -> None:
+    """So that on a full disk records can still be written: of what is removed, to make space."""
+    with contextlib.suppress(OSError):
+        fd = os.open(f"{path}-wal", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.posix_fallocate(fd, 0, _RESERVE)
+        finally:
+            os.close(fd)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pier.store.database import VERSION, Database, NewerDatabase
+from pier.store.database import VERSION, Database, NewerDatabase, NoSpace
 
 
 @pytest.fixture
@@ -88,3 +88,27 @@ def test_nobody_else_reads_what_containers_were_told(tmp_path: Path) -> None:
     assert {p.stat().st_mode & 0o777 for p in tmp_path.glob("pier.db*")} == {0o600}
     assert len(list(tmp_path.glob("pier.db*"))) == 3
     database.close()
+
+
+def test_without_space_nothing_is_half_written_and_later_writes_are_kept(tmp_path: Path) -> None:
+    """A commit that failed must not stay open: everything after it would be lost silently."""
+    database = Database(tmp_path / "pier.db")
+    database.execute("CREATE TABLE t (a)")
+    pages = database.execute("PRAGMA page_count").fetchone()[0]
+    database.execute(f"PRAGMA max_page_count = {pages + 4}")
+
+    def fill() -> None:
+        for _ in range(100):
+            database.execute("INSERT INTO t VALUES (?)", ("x" * 4000,))
+
+    with pytest.raises(NoSpace), database.transaction():
+        fill()
+    with pytest.raises(NoSpace):
+        fill()
+    database.execute("DELETE FROM t")
+    with database.transaction():
+        database.execute("INSERT INTO t VALUES ('kept')")
+    database.close()
+    again = Database(tmp_path / "pier.db")
+    assert [row["a"] for row in again.execute("SELECT a FROM t")] == ["kept"]
+    again.close()
