@@ -126,10 +126,11 @@ def read_bounded(
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.ENXIO):
             return ""
         raise
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(fd)
+        return ""
     with open(fd, "rb") as file:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            return ""
         if quick and status.st_size > _QUICKLY_READ:
             raise NotQuick
         return file.read(limit_bytes).decode(errors="replace")

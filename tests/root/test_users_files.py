@@ -40,6 +40,11 @@ def test_a_pipe_does_not_keep_anybody_waiting(root: Path) -> None:
     assert resolve(root, "7") == 7
 
 
+def test_a_directory_is_no_file(root: Path) -> None:
+    (root / "etc/passwd").mkdir()
+    assert resolve(root, "7") == 7
+
+
 def test_an_image_without_files_knows_numbers(root: Path) -> None:
     assert resolve(root, "7:8") == 7
 
