@@ -15,7 +15,7 @@ from pier.build.instructions import Arg
 from pier.build.intake import Intake
 from pier.build.layers import Layers
 from pier.build.mounting import Mounter
-from pier.build.parser import DockerfileError, parse_dockerfile
+from pier.build.parser import Dockerfile, DockerfileError, parse_dockerfile
 from pier.build.plan import (
     Plan,
     PlanInputs,
@@ -33,15 +33,18 @@ from pier.build.sources import TARGET_SCHEME, ImageFinder, Sources
 from pier.build.squash import squash
 from pier.build.stage import StageBuild, StageResult
 from pier.build.state import PROXIES, first_state
-from pier.errors import InvalidArgument
+from pier.errors import InvalidArgument, PierError
 from pier.images.model import Image
 from pier.images.store import Images
+from pier.images.transfer import blocking
 from pier.oci.image import ImageConfig, RunConfig
 from pier.oci.platform import parse_platform
 from pier.oci.reference import Reference
 
 _ALWAYS_KNOWN = PROXIES | {"SOURCE_DATE_EPOCH"}
 _BUILDKIT = "BUILDKIT_"
+_LONG = 32 * 1024
+"""Dockerfiles that are not read on the loop."""
 
 
 class Build:
@@ -107,7 +110,7 @@ class Build:
         platform = parse_platform(self._request.platform, host) if self._request.platform else host
         context, parcel = await self._intake.receive(stream)
         self._opened.callback(context.close)
-        dockerfile = parse_dockerfile(context.dockerfile)
+        dockerfile, self._program = await self._read(context.dockerfile)
         options = check_options(dockerfile, self._request.arguments)
         contexts = self._request.contexts
         targets = {
@@ -123,7 +126,6 @@ class Build:
             contexts=frozenset(contexts.keys() - targets.keys()),
             targets=targets,
         )
-        self._program = read_program(dockerfile)
         self.bases = Bases(self.scope, self._images, self._finder, dockerfile.escape)
         self.sources = Sources(
             context=context,
@@ -152,6 +154,13 @@ class Build:
         )
         return self.plan
 
+    async def _read(self, text: bytes) -> tuple[Dockerfile, Program]:
+        def read() -> tuple[Dockerfile, Program]:
+            dockerfile = parse_dockerfile(text)
+            return dockerfile, read_program(dockerfile)
+
+        return read() if len(text) < _LONG else await blocking(read)
+
     async def run(self) -> StageResult:
         """Build every stage that the target needs; the first error ends all others.
 
@@ -165,8 +174,10 @@ class Build:
             raise ChecksFailed(findings)
         try:
             result = await self._run()
-        finally:
-            self._tell(self.checker.of_known())
+        except PierError:
+            self._tell(await self.checker.of_known())
+            raise
+        self._tell(await self.checker.of_known())
         self._warn()
         return result
 

@@ -7,7 +7,6 @@ be told apart in words. Pure; `cache_store` remembers.
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -120,7 +119,7 @@ def file_inputs(files: Iterable[tuple[str, str]]) -> dict[str, str]:
         folded.setdefault(directory, []).append(f"{path}\0{digest}")
     return {
         _named(f"{directory}/"): hashlib.sha256(
-            os.fsencode("\0\0".join(sorted(entries)))
+            "\0\0".join(sorted(entries)).encode("utf-8", "surrogateescape")
         ).hexdigest()
         for directory, entries in folded.items()
     }
@@ -131,5 +130,5 @@ def _named(path: str) -> str:
     try:
         path.encode()
     except UnicodeEncodeError:
-        return f"bytes {os.fsencode(path).hex()}"
+        return "bytes " + path.encode("utf-8", "surrogateescape").hex()
     return f"file {path}"

@@ -7,13 +7,16 @@ Pure; `lint` and `lint_stages` find, this module says.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
+from pier.build.flags import suggestion
 from pier.errors import InvalidArgument
 
 _URL: Final = "https://docs.docker.com/go/dockerfile/rule/"
 _WORD_STARTS: Final = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=JSON)(?=A)")
 _AROUND: Final = 2
+_KNOWN: Final = 200
 _TRUE: Final = ("1", "t", "T", "TRUE", "true", "True")
 _FALSE: Final = ("0", "f", "F", "FALSE", "false", "False")
 
@@ -127,6 +130,18 @@ def parse_check(text: str) -> CheckOptions:
         else:
             raise BadCheck(part if key == "error" else key)
     return CheckOptions(sets["skip"], sets["experimental"], error)
+
+
+@dataclass(slots=True)
+class Guesses:
+    """What somebody may have meant, for the first few mistakes: each guess takes its time."""
+
+    left: int = 20
+
+    def __call__(self, word: str, known: Iterable[str]) -> str:
+        """` (did you mean x?)`, or nothing."""
+        self.left -= 1
+        return suggestion(word, list(islice(known, _KNOWN))) if self.left >= 0 else ""
 
 
 def report(findings: Sequence[Finding], dockerfile: str, lines: Sequence[str]) -> str:

@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from pier.build.checks import Finding
+from pier.build.checks import Finding, Guesses
 from pier.build.expansion import Expanded, expand
-from pier.build.flags import suggestion
 from pier.build.instructions import (
     Arg,
     Cmd,
@@ -213,12 +212,13 @@ def _bases(text: Text) -> Iterator[Finding]:
     values = global_arguments(program, text.inputs)
     defaults = global_arguments(program, replace(text.inputs, build_arguments={}))
     declared = {each.name for arg in program.arguments for each in arg.arguments} | values.keys()
+    guess = Guesses()
     for stage in program.stages:
         start = stage.start
         for word in (start.image, start.platform):
             unset = _expanded(word, values, program.escape).unset - declared
             for name in sorted(unset):
-                detail = f"FROM argument '{name}' is not declared" + suggestion(name, [*declared])
+                detail = f"FROM argument '{name}' is not declared{guess(name, declared)}"
                 yield found("UndefinedArgInFrom", detail, start)
         if "$" in start.image and not _is_image(start.image, defaults, program.escape):
             detail = (

@@ -8,8 +8,7 @@ import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from pier.build.checks import Finding
-from pier.build.flags import suggestion
+from pier.build.checks import Finding, Guesses
 from pier.build.ignore import IgnoreRules
 from pier.build.instructions import (
     Add,
@@ -55,11 +54,12 @@ class _Walk:
 def lint_stages(plan: Plan, around: Surroundings) -> list[Finding]:
     """What the rules find in the stages of the plan, bases before what is built on them."""
     findings: list[Finding] = []
+    guess = Guesses()
     walks: dict[int, _Walk] = {}
     for stage in _bases_first(plan):
         walk = walks[stage.index] = _begun(stage, walks, plan, around)
         for instruction in stage.instructions:
-            findings += _undefined(instruction, walk)
+            findings += _undefined(instruction, walk, guess)
             findings += _relative(instruction, walk)
             findings += _ignored(instruction, around.ignored)
             _advance(instruction, walk)
@@ -103,15 +103,14 @@ def _advance(instruction: Instruction, walk: _Walk) -> None:
         return  # the build says it better
 
 
-def _undefined(instruction: Instruction, walk: _Walk) -> Iterator[Finding]:
+def _undefined(instruction: Instruction, walk: _Walk, guess: Guesses) -> Iterator[Finding]:
     if walk.state is None:
         return
     if isinstance(instruction, Arg):
         walk.declared |= {argument.name for argument in instruction.arguments}
-    known = list(walk.state.variables)
     for name in sorted(_unset(instruction, walk.state) - walk.declared):
-        guess = suggestion(name, known).replace("mean ", "mean $")
-        detail = f"Usage of undefined variable '${name}'{guess}"
+        meant = guess(name, walk.state.variables).replace("mean ", "mean $")
+        detail = f"Usage of undefined variable '${name}'{meant}"
         yield found("UndefinedVar", detail, instruction)
 
 

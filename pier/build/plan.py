@@ -163,7 +163,12 @@ def make_plan(program: Program, inputs: PlanInputs) -> Plan:
     count = len(program.stages)
     aliases = {name: _target(stage, names, count) for name, stage in inputs.targets.items()}
     scene = _Scene(program, inputs, arguments, names, aliases)
-    stages = [_stage(index, scene) for index in range(count)]
+    earlier: dict[str, int] = {}
+    stages = []
+    for index, text in enumerate(program.stages):
+        stages.append(_stage(index, scene, earlier))
+        if text.start.name:
+            earlier[text.start.name] = index
     target = _target(inputs.target, names, count)
     wanted = _reachable(target, stages)
     return Plan(
@@ -228,13 +233,14 @@ class _Scene:
     aliases: Mapping[str, int]
 
 
-def _stage(index: int, scene: _Scene) -> Stage:
+def _stage(index: int, scene: _Scene, earlier: Mapping[str, int]) -> Stage:
+    """`earlier`: the names of the stages above, which are those a FROM can build on."""
     text, escape = scene.program.stages[index], scene.program.escape
     start = text.start
     image = _expanded(start.image, scene.arguments, escape, start.line)
     if not image:
         raise DockerfileError(start.line, f"base name ({start.image}) should not be blank")
-    base = _base(image, index, scene)
+    base = _base(image, scene, earlier)
     needs = {base.stage} if base.stage is not None else set()
     for origin, line in origins(text.instructions):
         source = _origin(origin, line, scene)
@@ -252,18 +258,11 @@ def _stage(index: int, scene: _Scene) -> Stage:
     )
 
 
-def _names_before(program: Program, index: int) -> dict[str, int]:
-    """A FROM can only build on a stage above it."""
-    above = enumerate(program.stages[:index])
-    return {text.start.name: i for i, text in above if text.start.name}
-
-
-def _base(image: str, index: int, scene: _Scene) -> Source:
+def _base(image: str, scene: _Scene, earlier: Mapping[str, int]) -> Source:
     if image in scene.aliases:
         return Source(stage=scene.aliases[image])
     if image in scene.inputs.contexts:
         return Source(context=image)
-    earlier = _names_before(scene.program, index)
     if image.lower() in earlier:
         return Source(stage=earlier[image.lower()])
     return Source(image=image)

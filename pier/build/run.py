@@ -21,6 +21,7 @@ from pier.build.owners import Identity, find_identity
 from pier.build.stubs import forget_untouched, missing_paths, remove_stubs
 from pier.errors import Failed
 from pier.images.transfer import blocking
+from pier.linux import cgroup
 from pier.linux.mount import Overlay, open_overlay
 from pier.runtime.bundle import remove_bundle, write_bundle
 from pier.runtime.monitors import Monitor, RuntimeFailed, adopt
@@ -175,6 +176,7 @@ class Runner:
             stack.push_async_callback(_clean_up, rootfs, prepared.missing)
             order = self._order(run_id, command, place, prepared)
             stack.push_async_callback(blocking, remove_bundle, order.bundle)
+            stack.push_async_callback(self._forget, order.id, order.cgroup)
             await blocking(write_bundle, order.bundle, self._make_config(order))
             return await self._supervise(order, rootfs.overlay, output)
 
@@ -222,6 +224,18 @@ class Runner:
         finally:
             await asyncio.shield(_leave(monitor))
         return Ended(end.code, end.oom_killed)
+
+    async def _forget(self, run_id: str, group: str) -> None:
+        """What a monitor or a runtime left that was killed; usually nothing."""
+        records = [Path(runtime.root, run_id) for runtime in self._runtimes.list_()]
+        if not (cgroup.layout().directories(group) or any(path.exists() for path in records)):
+            return
+        for runtime in self._runtimes.list_():
+            with contextlib.suppress(Failed):
+                await self._runtimes.delete(runtime, run_id)
+        await blocking(cgroup.remove, group)
+        for path in records:
+            await blocking(_remove, path)
 
     async def sweep(self) -> None:
         """At daemon start: end what a daemon before this one was running, and remove it."""

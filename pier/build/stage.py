@@ -5,6 +5,7 @@ looked up, and run on a snapshot if they must be. The chain of keys follows the 
 LABEL in the middle does not make the RUN below it run again, an ENV does because the RUN sees it.
 """
 
+import asyncio
 import contextlib
 import os
 import secrets
@@ -144,7 +145,11 @@ class StageBuild:
         return found
 
     async def _placed(self, instruction: Instruction) -> None:
-        """Do one instruction; what is wrong with it is said with its line."""
+        """Do one instruction; what is wrong with it is said with its line.
+
+        Others get their turn in between: a Dockerfile may have very many.
+        """
+        await asyncio.sleep(0)
         try:
             await self._do(instruction)
         except DockerfileError:

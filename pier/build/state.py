@@ -9,6 +9,7 @@ import posixpath
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Final
 
 from pier.build.expansion import Expanded, expand
@@ -56,8 +57,8 @@ class BadValue(InvalidArgument):
     """An expanded value that the instruction cannot take."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageState:
+@dataclass(frozen=True, kw_only=True)
+class StageState:  # no slots: what is derived is kept
     """`arguments` are the ARGs in force; `given` what the request passed, `outer` what it and the
     ARGs before the first FROM offer to an ARG without a value. `own_cmd`: CMD stood in this stage.
     """
@@ -70,12 +71,12 @@ class StageState:
     own_cmd: bool = False
     escape: str = "\\"
 
-    @property
-    def environment(self) -> dict[str, str]:
+    @cached_property
+    def environment(self) -> Mapping[str, str]:
         return dict(_split_env(self.run.env))
 
-    @property
-    def variables(self) -> dict[str, str]:
+    @cached_property
+    def variables(self) -> Mapping[str, str]:
         """What an expansion sees: the environment before the arguments."""
         return {**self.arguments, **self.environment}
 
