@@ -130,10 +130,14 @@ class Puller:
             repository = self._client.repository(parsed.domain, parsed.path, credentials)
             repository.waiting = retrying(report, parsed.tagged().digest or parsed.tagged().tag)
             if not all_tags:
-                await self._one(repository, parsed.tagged(), wanted, report)
+                newer = await self._one(repository, parsed.tagged(), wanted, report)
+                _conclude(report, parsed.tagged(), newer=newer)
                 return
-            for tag in await repository.tags():
+            news = [
                 await self._one(repository, parsed.with_tag(tag), wanted, report)
+                for tag in await repository.tags()
+            ]
+            _conclude(report, parsed, newer=any(news))
 
         return reported(work)
 
@@ -151,17 +155,16 @@ class Puller:
 
     async def _one(
         self, repository: Repository, reference: Reference, wanted: Platform | None, report: Report
-    ) -> None:
+    ) -> bool:
+        """Pull one tag or digest; whether the name means another image now."""
         found = await self._resolve(repository, reference, wanted)
         report(Step(status=f"Pulling from {reference.path}", id=reference.digest or reference.tag))
         before = self._images.find(str(reference))
         async with self._leased(f"pull/{found.fetched.digest}") as lease:
             image = await self._under_lease(lease, repository, found, report)
         report(Step(status=f"Digest: {found.top.digest}"))
-        same = before is not None and before.id == image.id
-        verb = "Image is up to date" if same else "Downloaded newer image"
-        report(Step(status=f"Status: {verb} for {reference.familiar()}"))
         self._images.announce("pull", image, reference.familiar())
+        return before is None or before.id != image.id
 
     @asynccontextmanager
     async def _leased(self, lease: str) -> AsyncIterator[str]:
@@ -213,13 +216,21 @@ class Puller:
         layers = _layers(manifest, config)
         for layer in layers:
             leases.add(lease, "snapshot", layer.chain_id)
-        await self._receive_all(repository, layers, lease, report)
+        if not self._is_here(manifest, layers):
+            await self._receive_all(repository, layers, lease, report)
         image = self._images.register(
             config.raw, found.fetched.data, names=found.names, media_type=found.fetched.media_type
         )
         if found.top.digest != found.fetched.digest:  # who pushes the image is told of it
             self._images.records.insert_blobs(image.id, [self._content.add(found.top.data).digest])
         return image
+
+    def _is_here(self, manifest: Manifest, layers: Sequence[Layer]) -> bool:
+        """Whether the very image exists: then there is nothing to tell of its layers either."""
+        return self._images.records.find(manifest.config.digest) is not None and all(
+            self._images.snapshotter.exists(layer.chain_id) and self._content.has(layer.blob.digest)
+            for layer in layers
+        )
 
     async def _config(self, repository: Repository, found: _Found) -> ImageConfig:
         """The image's config, in the content store, and right for what was asked."""
@@ -359,6 +370,11 @@ class Puller:
 
         await self._transfers.once(("blob", layer.blob.digest), fetch, tell)
         tell(Step(status="Download complete", id=layer.short_id))
+
+
+def _conclude(report: Report, reference: Reference, *, newer: bool) -> None:
+    verb = "Downloaded newer image" if newer else "Image is up to date"
+    report(Step(status=f"Status: {verb} for {reference.familiar()}"))
 
 
 def _layers(manifest: Manifest, config: ImageConfig) -> list[Layer]:

@@ -59,6 +59,13 @@ class NoSuchLocalTag(NotFound):
         )
 
 
+class NoSuchTag(NotFound):
+    """The repository is here, under other tags."""
+
+    def __init__(self, reference: Reference) -> None:
+        super().__init__(f"tag does not exist: {reference.familiar()}")
+
+
 class PushByDigest(InvalidArgument):
     def __init__(self) -> None:
         super().__init__("cannot push a digest reference")
@@ -99,13 +106,15 @@ class Pusher:
         return reported(work)
 
     def _chosen(self, reference: Reference, platform: str) -> list[tuple[Reference, Image]]:
-        """The images to push, by reference. Raises NoSuchLocalTag, WrongPlatform."""
+        """The images to push, by reference. Raises NoSuchLocalTag, NoSuchTag, WrongPlatform."""
         names = [str(reference)] if reference.tag else self._images.records.tags_of(reference.name)
         found = [(parse_reference(name), self._images.find(name)) for name in names]
         if not found:
             raise NoSuchLocalTag(reference)
         chosen = []
         for each, image in found:
+            if image is None and self._images.records.tags_of(each.name):
+                raise NoSuchTag(each)
             if image is None:
                 raise NoSuchLocalTag(each)
             self._images.check_platform(each.familiar(), image, [platform] if platform else [])
@@ -120,7 +129,8 @@ class Pusher:
         async with self._leased() as lease:
             manifest = await self._prepared(image, lease, report)
             async with asyncio.TaskGroup() as group:
-                for diff_id, layer in zip(image.layers, manifest.layers, strict=True):
+                pairs = zip(reversed(image.layers), reversed(manifest.layers), strict=True)
+                for diff_id, layer in pairs:
                     if not is_foreign(layer):
                         group.create_task(self._layer(uploads, reference, layer, diff_id, report))
             await self._blob(uploads, reference, manifest.config, lambda _: None)
@@ -165,7 +175,7 @@ class Pusher:
         parsed = parse_manifest(self._content.read(image.manifest))
         if not isinstance(parsed, Manifest):
             raise InvalidManifest("an index is no image")
-        for diff_id in image.layers:
+        for diff_id in reversed(image.layers):  # as Docker lists them, the topmost first
             report(Step(status="Preparing", id=_short(diff_id)))
         plain = [layer for layer in parsed.layers if layer.media_type in _PLAIN]
         if not plain or image.digests:

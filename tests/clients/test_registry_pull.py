@@ -109,7 +109,11 @@ def test_a_pull_makes_an_image_and_tells_docker_s_story(store: Store, host: str)
     assert store.database.execute("SELECT count(*) FROM leases").fetchone()[0] == 0
     again = asyncio.run(pull(store, f"{host}/me/app:v1"))
     assert again[-1].status == f"Status: Image is up to date for {host}/me/app:v1"
-    assert statuses(again, image.short_ids()[0]) == ["Already exists"]
+    assert [step.status for step in again][1:-1] == [f"Digest: {manifest}"]
+    # Another image of the same layers is new, and the layers are not.
+    upload(host, "me/app", "v2", make_image(tar({"a": b"1", "dir/story": b"2"}), tar({"c": b""})))
+    shared = asyncio.run(pull(store, f"{host}/me/app:v2"))
+    assert statuses(shared, image.short_ids()[0]) == ["Already exists"]
 
 
 def test_a_pull_by_digest_makes_no_tag(store: Store, host: str) -> None:
@@ -122,7 +126,9 @@ def test_a_pull_by_digest_makes_no_tag(store: Store, host: str) -> None:
 def test_all_tags(store: Store, host: str) -> None:
     for tag in ("one", "two"):
         upload(host, "tagged", tag, two_layers(tag))
-    asyncio.run(pull(store, f"{host}/tagged", all_tags=True))
+    steps = asyncio.run(pull(store, f"{host}/tagged", all_tags=True))
+    told = [step.status for step in steps if step.status.startswith("Status:")]
+    assert told == [f"Status: Downloaded newer image for {host}/tagged"]
     tags = {tag for image in store.images.list_() for tag in image.tags}
     assert tags == {f"{host}/tagged:one", f"{host}/tagged:two"}
 
@@ -466,6 +472,9 @@ def test_pushing_what_is_not_here_says_so(store: Store, host: str) -> None:
         asyncio.run(push(store, f"{host}/none:v1"))
     with pytest.raises(NotFound, match="An image does not exist locally with the name: "):
         asyncio.run(push(store, f"{host}/none"))
+    make_here(store, tar({"x": b""}), f"{host}/some:v1")
+    with pytest.raises(NotFound, match=f"tag does not exist: {host}/some:v2"):
+        asyncio.run(push(store, f"{host}/some:v2"))
 
 
 _PULL = """
