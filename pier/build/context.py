@@ -10,6 +10,7 @@ import errno
 import itertools
 import os
 import posixpath
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ SMALL_BYTES = 16 << 20
 MAX_CONTEXT_BYTES = 1 << 36
 MAX_CONTEXT_FILES = 2_000_000
 DEFAULT_DOCKERFILE = "Dockerfile"
+_READ_WRITE = os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+_SENT_ALONG = re.compile(r"\.dockerfile\.[0-9a-f]+")
 
 
 class DockerfileNotFound(InvalidArgument):
@@ -144,10 +147,26 @@ def open_context(directory: Path, dockerfile: str) -> Context:
         name, text = _find_dockerfile(root_fd, dockerfile)
         ignored = _ignore_rules(root_fd, name)
         _remove_ignored(root_fd, ignored)
+        if _SENT_ALONG.fullmatch(name):
+            _remove_sent_along(root_fd, name)
     except BaseException:
         os.close(root_fd)
         raise
     return Context(directory, Tree(root_fd, IgnoreRules([])), text, ignored)
+
+
+def _remove_sent_along(root_fd: int, dockerfile: str) -> None:
+    """A Dockerfile that came from elsewhere, under a name of the client's making, is no file of
+    the context, and neither is the line that Docker's client adds to .dockerignore for it."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(dockerfile, dir_fd=root_fd)
+    added = f"\n{dockerfile}\n".encode()
+    with contextlib.suppress(OSError):
+        fd = open_in_root(root_fd, ".dockerignore", _READ_WRITE, resolve=STRICTLY_BELOW)
+        with os.fdopen(fd, "r+b") as file:
+            content = file.read(MAX_DOCKERFILE_BYTES)
+            if stat.S_ISREG(os.fstat(fd).st_mode) and content.endswith(added):
+                file.truncate(len(content) - len(added))
 
 
 def open_tree(directory: Path, *, own_ids: bool = False) -> Tree:

@@ -151,6 +151,28 @@ def test_contexts_and_dockerfiles_on_stdin(
     assert daemon.docker("run", "--rm", whole.strip(), "cat", "/f") == "y"
 
 
+@pytest.mark.parametrize("program", ["docker", "pier"])
+@pytest.mark.parametrize("ignored", ["", "nothing\n"])
+def test_a_dockerfile_from_elsewhere_is_no_part_of_the_context(
+    daemon: Daemon, context: Directory, tag: str, program: str, ignored: str
+) -> None:
+    run: Callable[..., str] = getattr(daemon, program)
+    context.write(f="x")
+    if ignored:
+        (context.path / ".dockerignore").write_text(ignored)
+    text = f"FROM busybox\nLABEL of={tag}\nCOPY . /c\nRUN ls -A /c > /listed\n".encode()
+    outside = context.path.parent / "Outside"
+    outside.write_bytes(text)
+    output = ""
+    for words, stdin in (("-", text), ("-", text), (str(outside), b"")):
+        output = run("build", "-t", tag, "-f", words, str(context), stdin=stdin)
+    assert said(output, "Using cache") == 3
+    listed = daemon.docker("run", "--rm", tag, "cat", "/listed")
+    assert listed == ".dockerignore\nf\n" * bool(ignored) + "f\n" * (not ignored)
+    if ignored:
+        assert daemon.docker("run", "--rm", tag, "cat", "/c/.dockerignore") == ignored
+
+
 def test_docker_py_builds(client: docker_py.DockerClient, context: Directory, tag: str) -> None:
     context.dockerfile("FROM busybox\nARG A\nRUN echo $A > /a\n")
     image, log = client.images.build(
