@@ -235,7 +235,7 @@ class Runner:
                 await self._runtimes.delete(runtime, run_id)
         await blocking(cgroup.remove, group)
         for path in records:
-            await blocking(_remove, path)
+            await removed(path)
 
     async def sweep(self) -> None:
         """At daemon start: end what a daemon before this one was running, and remove it."""
@@ -247,8 +247,7 @@ class Runner:
                 await _stop(monitor)
                 await monitor.disconnect()
             elif not bundle.name.startswith("files-"):
-                for runtime in self._runtimes.list_():
-                    await self._runtimes.delete(runtime, bundle.name)
+                await self._forget(bundle.name, f"{self._cgroup_parent}/{bundle.name}")
             await removed(bundle)
 
 
