@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+from collections import defaultdict
 from dataclasses import replace
 
 from pier.build.progress import PullTold, Remark
@@ -17,6 +18,8 @@ from pier.images.transfer import Step
 from pier.oci.image import ImageConfig, RunConfig, chain_ids
 from pier.oci.platform import Platform
 
+_BY_ID = "sha256:"
+
 
 class Bases:
     """Of one build."""
@@ -28,6 +31,8 @@ class Bases:
         self._finder = finder
         self._pulls: dict[str, asyncio.Lock] = {}
         self._seen: dict[str, RunConfig] = {}
+        self._found: dict[tuple[str, Platform], Image] = {}
+        self._asking: defaultdict[tuple[str, Platform], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._imported = asyncio.Lock()
         self._left = list(scope.request.cache_from)
 
@@ -36,18 +41,27 @@ class Bases:
         reference: str,
         platform: Platform,
         *,
-        pull: bool = False,
         stage: int = -1,
         number: int = 0,
     ) -> Image:
-        """An image, which stays until the build is over; a pull is told as the step's."""
+        """An image, which stays until the build is over; a pull is told as the step's.
 
+        One build uses one image of a name, and asks a registry for it once.
+        """
+        key = (reference, platform)
+        async with self._asking[key]:
+            if key not in self._found:
+                self._found[key] = await self._get(reference, platform, stage, number)
+        return self._found[key]
+
+    async def _get(self, reference: str, platform: Platform, stage: int, number: int) -> Image:
         def report(step: Step) -> None:
             self._scope.progress(PullTold(stage=stage, number=number, step=step))
 
-        auths = self._scope.request.auths
+        request = self._scope.request
+        pull = request.pull and not reference.startswith(_BY_ID)
         image = await self._finder.get_image(
-            reference, platform, pull=pull, auths=auths, report=report
+            reference, platform, pull=pull, auths=request.auths, report=report
         )
         self._scope.keep(image.chain_id)
         self._seen[reference] = image.config.run

@@ -225,9 +225,7 @@ class Build:
         reference = source.image or await self.sources.load_image_of_context(source.context)
         if not reference:
             raise DockerfileError(stage.start.line, f"{source.context} is files, not an image")
-        image = await self.bases.image(
-            reference, stage.platform, pull=self._request.pull, stage=stage.index, number=number
-        )
+        image = await self.bases.image(reference, stage.platform, stage=stage.index, number=number)
         return self.bases.from_image(image, outer)
 
     def _base_image(self, stage: Stage) -> str:

@@ -64,7 +64,7 @@ class ImageFinder(Protocol):
 class FindImage(Protocol):
     """The same within one build, which knows the credentials."""
 
-    def __call__(self, reference: str, platform: Platform, *, pull: bool) -> Awaitable[Image]: ...
+    def __call__(self, reference: str, platform: Platform) -> Awaitable[Image]: ...
 
 
 class BadContext(InvalidArgument):
@@ -164,7 +164,7 @@ class Sources:
         reference = source.image or await self.load_image_of_context(source.context)
         if not reference:
             return None
-        return (await self._get_image(reference, self._platform, pull=False)).chain_id
+        return (await self._get_image(reference, self._platform)).chain_id
 
     async def _opened(self, source: Source) -> Tree:
         chain_id = await self._chain(source)

@@ -136,6 +136,27 @@ def test_a_base_images_pull_is_told(daemon: Daemon, tmp_path: Path) -> None:
         assert quiet.count("\n") == 1
 
 
+def test_pull_asks_for_every_image_once(daemon: Daemon, tmp_path: Path) -> None:
+    with pier_registry(tmp_path / "registry") as host:
+        base, other = f"{host}/base:1", f"{host}/other:1"
+        for version in (b"1", b"2"):
+            text = b"FROM busybox\nRUN echo " + version + b" > /v\n"
+            for name in (base, other):
+                daemon.docker("build", "-t", name, "-", stdin=text)
+                daemon.docker("push", "-q", name)
+        for name in (base, other):
+            daemon.docker("build", "-t", name, "-", stdin=b"FROM busybox\nRUN echo old > /v\n")
+        dockerfile = (
+            f"FROM {base} AS a\nFROM {base}\nCOPY --from={other} /v /w\n"
+            f"COPY --from=a /v /x\nRUN --mount=from={other},target=/m cat /v /w /x /m/v\n"
+        ).encode()
+        assert "\nold\nold\nold\nold\n" in daemon.docker("build", "-", stdin=dockerfile)
+        output = daemon.docker("build", "--pull", "-", stdin=dockerfile)
+        assert "\n2\n2\n2\n2\n" in output
+        assert said(output, "Pulling from base") == 1
+        assert said(output, "Pulling from other") == 1
+
+
 # Named contexts
 
 
