@@ -6,6 +6,7 @@ print for the same answers, can be compared.
 
 import json
 import socketserver
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -87,6 +88,12 @@ class _Server(socketserver.ThreadingUnixStreamServer):
     def __init__(self, path: str, daemon: RecordingDaemon) -> None:
         super().__init__(path, _Conversation)
         self.recorder = daemon
+
+    @override
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that leaves while its next request is awaited has done nothing wrong."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]  # as it came
 
 
 class _Conversation(BaseHTTPRequestHandler):
