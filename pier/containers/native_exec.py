@@ -65,11 +65,16 @@ async def plan(
 
 
 def understood(config: Config) -> bool:
-    """Pure. Whether a process made here gets all that a container's configuration asks for."""
+    """Pure. Whether a process made here gets all that a container's configuration asks for.
+
+    With CAP_SYS_PTRACE a container could look into what is forked from the host of execs, where
+    there are other containers' environments.
+    """
     linux, first = config["linux"], config["process"]
     profile = linux.get("seccomp")
     return (
-        set(linux) <= _LINUX
+        "CAP_SYS_PTRACE" not in (first.get("capabilities") or {}).get("bounding", ())
+        and set(linux) <= _LINUX
         and set(first) <= _PROCESS
         and all(entry["type"] in _NAMESPACES for entry in linux["namespaces"])
         and (profile is None or _understood_profile(profile))

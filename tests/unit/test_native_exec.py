@@ -38,6 +38,8 @@ def rule(action: str, *names: str, **fields: object) -> dict[str, object]:
         ({"seccomp": {**PROFILE, "flags": ["SECCOMP_FILTER_FLAG_NEW"]}}, {}, False),
         ({}, {"apparmorProfile": "docker-default"}, False),
         ({}, {"selinuxLabel": "x"}, False),
+        ({}, {"capabilities": {"bounding": ["CAP_CHOWN"]}}, True),
+        ({}, {"capabilities": {"bounding": ["CAP_CHOWN", "CAP_SYS_PTRACE"]}}, False),
     ],
 )
 def test_a_container_with_something_unusual_is_the_runtimes(
