@@ -6,8 +6,6 @@ Docker's client is the oracle; it talks to a daemon that records and answers fro
 import base64
 import io
 import json
-import shutil
-import subprocess
 import tarfile
 import time
 from pathlib import Path
@@ -17,17 +15,9 @@ import pytest
 from tests.clients.canned_answers import ANSWERS
 from tests.clients.command_lines import DOCKER, PIER, Ran, container_meaning, meaning, run_client
 from tests.clients.recording_daemon import Asked, Status
+from tests.docker_client import needs_docker_28
 
-
-def docker_major() -> int:
-    """Of the client on this machine; 0 without one. Words and requests are those of 28."""
-    if shutil.which("docker") is None:
-        return 0
-    shown = subprocess.run(["docker", "--version"], capture_output=True, text=True, check=True)
-    return int(shown.stdout.split()[2].partition(".")[0])
-
-
-pytestmark = pytest.mark.skipif(docker_major() < 28, reason="needs Docker's client, 28 or newer")
+pytestmark = needs_docker_28
 
 RUNS = (Path(__file__).parent / "cli_runs.txt").read_text().splitlines()
 OUTPUTS = (Path(__file__).parent / "cli_outputs.txt").read_text().splitlines()

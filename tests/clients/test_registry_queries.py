@@ -12,6 +12,7 @@ from aiohttp import web
 from tests.clients.image_store import MadeImage, described, make_image, put_manifest, tar, upload
 from tests.clients.registries import Site, debian_registry, digest, pier_registry
 from tests.daemon import Daemon
+from tests.docker_client import needs_docker_28
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a daemon needs root")
 INDEXES = {
@@ -44,6 +45,7 @@ def _entry(image: MadeImage, platform: dict[str, str]) -> dict[str, object]:
     return {**described(image.media_type, image.manifest), "platform": platform}
 
 
+@needs_docker_28
 @pytest.mark.parametrize("name", ["amd64", "docker", "-v amd64", "-v docker", "-v oci"])
 def test_manifest_inspect_says_what_docker_s_client_says(
     daemon: Daemon, registry: str, name: str
@@ -104,6 +106,7 @@ def names(text: str) -> list[str]:
     return [line.split()[0] for line in text.splitlines()[1:]]
 
 
+@needs_docker_28
 def test_search_lists_filters_and_limits(daemon: Daemon, hub: Site) -> None:
     term = f"{hub.host}/box"
     everything = daemon.docker("search", term)

@@ -24,6 +24,7 @@ from typing_extensions import override
 
 from tests.clients.registries import pier_registry
 from tests.daemon import Daemon, wait_until
+from tests.docker_client import needs_docker_28
 from tests.root.build_bench import busybox_tar, context_tar
 
 PIER = [sys.executable, "-m", "pier"]
@@ -286,6 +287,7 @@ def test_cache_from_an_image(own_daemon: Daemon, context: Directory) -> None:
     assert said(output, "Using cache") == 2
 
 
+@needs_docker_28
 def test_the_cache_is_shown_and_pruned(own_daemon: Daemon, context: Directory) -> None:
     context.dockerfile("FROM busybox\nRUN head -c 100000 /dev/zero > /z\n")
     own_daemon.docker("build", str(context))

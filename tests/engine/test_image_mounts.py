@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemon import Daemon
+from tests.docker_client import needs_docker_28
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -19,6 +20,7 @@ def tools(daemon: Daemon, tmp_path_factory: pytest.TempPathFactory) -> str:
     return daemon.docker("inspect", "-f", "{{.Id}}", "tools").strip()
 
 
+@needs_docker_28
 def test_its_files_are_there_and_cannot_be_changed(daemon: Daemon) -> None:
     mount = "type=image,source=tools,target=/tools"
     shown = daemon.docker("run", "--rm", "--mount", mount, "busybox", "cat", "/tools/dir/file")
@@ -32,6 +34,7 @@ def test_its_files_are_there_and_cannot_be_changed(daemon: Daemon) -> None:
     assert daemon.pier("run", "--rm", "--mount", one, "busybox", "cat", "/tools") == "top\n"
 
 
+@needs_docker_28
 def test_a_subpath_that_is_not_there(daemon: Daemon) -> None:
     mount = "type=image,source=tools,target=/tools,image-subpath=none"
     said = daemon.docker("run", "--rm", "--mount", mount, "busybox", "true", status=127)
@@ -50,6 +53,7 @@ def test_an_image_that_is_not_here_is_not_found(daemon: Daemon) -> None:
     assert "requires API version 1.48" in answer["message"]
 
 
+@needs_docker_28
 def test_it_is_in_use_while_a_container_mounts_it(
     daemon: Daemon, tools: str, tmp_path: Path
 ) -> None:
@@ -75,6 +79,7 @@ def test_it_is_in_use_while_a_container_mounts_it(
     daemon.docker("rmi", "tools")
 
 
+@needs_docker_28
 def test_an_image_without_layers_is_refused(daemon: Daemon, tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM scratch\nLABEL a=b\n")
     daemon.pier("build", "-q", "-t", "nothing", str(tmp_path))
