@@ -78,6 +78,7 @@ def _become(process: Process, setting: Setting, kept_fd: int) -> int:
     environment = _environment(process["env"])
     path = find_program(process["args"][0], os.fsdecode(environment.get(b"PATH", b"")))
     args = [os.fsencode(arg) for arg in process["args"]]
+    reset_signals()  # here, for a fresh fork pays a page for all it touches
     _confine(process, setting, held)
     try:
         return _spawn(path, args, environment, terminal=setting.console is not None)
@@ -266,7 +267,6 @@ def _spawn(
             os.setsid()
             if terminal:
                 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-            reset_signals()
             os.execve(path, args, environment)  # noqa: S606 - as asked
         except OSError as error:
             number = error.errno or errno.EINVAL
