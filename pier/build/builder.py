@@ -8,6 +8,7 @@ What is kept is the cache (rows and their layers) and images. A daemon that come
 calls `restore`: nothing of an interrupted build is left then.
 """
 
+import asyncio
 import secrets
 import shutil
 import time
@@ -37,7 +38,7 @@ from pier.build.request import BuildRequest, BuildResult
 from pier.build.run import MakeConfig, Runner, Sandboxes
 from pier.build.scope import StepLocks
 from pier.build.sources import ImageFinder
-from pier.errors import InvalidArgument
+from pier.errors import InvalidArgument, Unavailable
 from pier.images.store import Images
 from pier.images.transfer import blocking
 from pier.oci.reference import Reference, parse_reference
@@ -80,6 +81,11 @@ class Checked:
     text: str
 
 
+class Stopping(Unavailable):
+    def __init__(self) -> None:
+        super().__init__("the build was stopped: the daemon is shutting down")
+
+
 class Builder:
     def __init__(self, parts: BuilderParts) -> None:
         images = parts.images
@@ -90,6 +96,8 @@ class Builder:
         self._mounts = CacheMounts(parts.data_root / "build" / "mounts")
         self._locks = StepLocks()
         self._counted_ns = 0
+        self._running: set[asyncio.Task[object]] = set()
+        self._closed = False
         self._layers = Layers(
             images.database, images.content, images.snapshotter, self._cache, parts.clock_ns
         )
@@ -125,7 +133,11 @@ class Builder:
         """
         names = tuple(_checked_tag(tag) for tag in request.tags)
         exports.check_outputs(request.outputs)
-        async with self._directory() as directory, self._begun(request, directory) as build:
+        async with (
+            self._until_closed(),
+            self._directory() as directory,
+            self._begun(request, directory) as build,
+        ):
             plan = await build.plan_from(context)
             ordered = InOrder(progress, [stage.index for stage in plan.stages])
             build.tell = ordered if in_order else progress
@@ -145,6 +157,29 @@ class Builder:
         for tag in tags:
             progress(ImageTagged(reference=tag))
         return BuildResult(image_id, tags, files)
+
+    async def close(self) -> None:
+        """End the builds under way; returns when nothing is left of them."""
+        self._closed = True
+        running = set(self._running)
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running)
+
+    @asynccontextmanager
+    async def _until_closed(self) -> AsyncIterator[None]:
+        task = asyncio.current_task()
+        assert task is not None
+        self._running.add(task)
+        try:
+            yield
+        except asyncio.CancelledError:
+            if self._closed:
+                raise Stopping from None
+            raise
+        finally:
+            self._running.discard(task)
 
     async def check(self, request: BuildRequest, context: AsyncIterator[bytes]) -> Checked:
         """What the checks find in the Dockerfile; nothing is built."""

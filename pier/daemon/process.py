@@ -101,6 +101,7 @@ async def _answer(
         log.info("stopping")
         systemd.notify("STOPPING=1")
     finally:
+        await engine.builder.close()  # a build would be waited for
         await http.close()
 
 

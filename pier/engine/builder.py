@@ -55,6 +55,11 @@ class BuilderOnDemand:
                 self._builder = builder
             return self._builder
 
+    async def close(self) -> None:
+        """End what is being built, before anything it needs is closed."""
+        if self._builder is not None:
+            await self._builder.close()
+
     # What the API asks a Builder. Any: the arguments are its own.
 
     async def build(self, *arguments: Any, **options: Any) -> "BuildResult":

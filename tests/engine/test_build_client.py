@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -393,3 +394,23 @@ def test_the_daemons_own_limits_hold_in_a_run(tmp_path: Path, context: Directory
         assert "\n70\n80\n" in daemon.docker("build", str(context))
         words = ("--no-cache", "--ulimit", "nofile=60:61")
         assert "\n60\n61\n" in daemon.docker("build", *words, str(context))
+
+
+def test_a_daemon_that_stops_ends_its_builds(own_daemon: Daemon, context: Directory) -> None:
+    mark = f"5{os.getpid()}"
+    context.dockerfile(f"FROM busybox\nRUN sleep {mark}\n")
+    outputs: list[str] = []
+
+    def build() -> None:
+        outputs.append(own_daemon.docker("build", str(context), status=1))
+
+    building = threading.Thread(target=build)
+    building.start()
+    wait_until(lambda: processes(mark), "the RUN runs")
+    own_daemon.stop()
+    building.join()
+    assert "the build was stopped: the daemon is shutting down" in outputs[0]
+    assert processes(mark) == []
+    assert leftovers(own_daemon) == []
+    assert "Traceback" not in own_daemon.log.read_text()
+    own_daemon.start()
