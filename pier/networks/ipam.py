@@ -13,6 +13,8 @@ from pier.errors import Failed, Forbidden, InvalidArgument, NotSupported
 from pier.networks.model import AddressPool, EndpointRequest, Network, NetworkSpec, Pool
 
 _MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}\Z")
+_MULTICAST = 1
+_INTERFACE = re.compile(r"(?!(?:lo|all|default)\Z)[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}\Z")
 _ENDPOINT_SYSCTLS = "com.docker.network.endpoint.sysctls"
 _INTERFACE_SYSCTL = re.compile(r"net\.(ipv4|ipv6|mpls)\.(\w+)\.IFNAME\.(\w+)", re.IGNORECASE)
 IPNetwork = IPv4Network | IPv6Network
@@ -142,12 +144,19 @@ def endpoint_sysctls(request: EndpointRequest, interface: str) -> dict[str, str]
     return found
 
 
+def _check_interface(request: EndpointRequest) -> None:
+    """Its address and its name, as far as one was chosen."""
+    mac = request.mac_address
+    if mac and not (_MAC.match(mac) and not int(mac[:2], 16) & _MULTICAST):
+        raise InvalidEndpoint(f"invalid MAC address: address {mac}: invalid MAC address")
+    device = request.driver_options.get("com.docker.network.endpoint.ifname", "")
+    if device and not _INTERFACE.match(device):
+        raise InvalidEndpoint(f"invalid interface name {device!r}")
+
+
 def check_request(network: Network, request: EndpointRequest) -> None:
     """Refuse addresses the network cannot give, as Docker does before it tries."""
-    if request.mac_address and not _MAC.match(request.mac_address):
-        raise InvalidEndpoint(
-            f"invalid MAC address: address {request.mac_address}: invalid MAC address"
-        )
+    _check_interface(request)
     if request.aliases and network.predefined:
         raise InvalidArgument("network-scoped aliases are only supported for user-defined networks")
     if request.link_local_ips:

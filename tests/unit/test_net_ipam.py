@@ -175,3 +175,20 @@ def test_users_choose_addresses_only_in_subnets_they_chose() -> None:
 def test_a_scope_is_no_part_of_an_address(pool: Pool) -> None:
     with pytest.raises(InvalidArgument, match="scope"):
         decide(replace(SPEC, pools=(pool,), enable_ipv6=True))
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        EndpointRequest(mac_address="ff:ff:ff:ff:ff:ff"),
+        EndpointRequest(mac_address="01:00:5e:00:00:01"),
+        EndpointRequest(mac_address="zz"),
+        *(
+            EndpointRequest(driver_options={"com.docker.network.endpoint.ifname": name})
+            for name in ("../x", "a b", "lo", "all", "x" * 16, "a\n", ".")
+        ),
+    ],
+)
+def test_what_no_interface_can_be_is_refused(request_: EndpointRequest) -> None:
+    with pytest.raises(InvalidArgument):
+        ipam.check_request(network(Pool(subnet="10.0.0.0/24")), request_)
