@@ -67,9 +67,8 @@ class NoSuchVolume(NotFound):
 
 class NoSuchVolumeDriver(NotFound):
     def __init__(self, name: str, driver: str) -> None:
-        super().__init__(
-            f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found'
-        )
+        why = f'error looking up volume plugin {driver}: plugin "{driver}" not found'
+        super().__init__(f"create {name}: {why}")
 
 
 class InvalidVolume(InvalidArgument):
@@ -89,7 +88,8 @@ class VolumeStillMounted(Conflict):
 
 class MountFailed(Failed):
     def __init__(self, name: str, reason: str) -> None:
-        super().__init__(f"error while mounting volume '{name}': {reason}")
+        words = f"error while mounting volume '{name}': failed to mount local volume: "
+        super().__init__(words + reason)
 
 
 class PruneRunning(Conflict):
@@ -395,6 +395,6 @@ def _mount(volume: Volume) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             unmount_all(volume.mountpoint)
-        shown = _PASSWORD.sub("password=********", text)
-        reason = f"failed to mount local volume: mount {device}:{target}, data: {shown}: "
-        raise MountFailed(volume.name, f"{reason}{error.strerror or error}") from error
+        data = f", data: {_PASSWORD.sub('password=********', text)}" if text else ""
+        why = (error.strerror or str(error)).removeprefix("mount: ").lower()
+        raise MountFailed(volume.name, f"mount {device}:{target}{data}: {why}") from error

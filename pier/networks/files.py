@@ -78,7 +78,8 @@ def resolv_conf(
     wanted = resolving(request, settings, host)
     if any(endpoint.network.serves_names for endpoint in endpoints):
         return _internal(wanted, request, settings, host)
-    if any(endpoint.network.driver == "host" for endpoint in endpoints):
+    given = request.dns or settings.dns  # meant, even where the host's own would be filtered
+    if given or any(endpoint.network.driver == "host" for endpoint in endpoints):
         servers: Sequence[str] = wanted.servers
     else:
         servers = [s for s in wanted.servers if not ip_address(s).is_loopback] or _FALLBACK

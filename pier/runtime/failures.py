@@ -19,6 +19,10 @@ _ERRNO_WORDS = (
 )
 _MISSING = re.compile(r"executable file [`'](.*?)['`] not found(?: in \$PATH)?(?::.*)?$")
 _START = "unable to start container process"
+_WRONG_KIND = (
+    "Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host "
+    "path exists and is the expected type"
+)
 
 
 def last_error(log: str) -> str:
@@ -53,6 +57,8 @@ def in_dockers_words(text: str, executable: str) -> str:
     if text.startswith("exec container process"):
         why = text.rpartition(": ")[2]
         return f'{_START}: exec: "{executable}": {why}'
+    if text.endswith("not a directory"):
+        return f"{text}: {_WRONG_KIND}"
     return text or "the runtime failed and said nothing"
 
 

@@ -27,6 +27,12 @@ from tests.daemon import Daemon
         (("run", "-w", "relative", "busybox"), 125, "it needs to be an absolute path"),
         (("run", "--name", "a b", "busybox"), 125, "Invalid container name"),
         (("run", "--log-driver", "nosuch", "busybox"), 125, "no log driver named 'nosuch'"),
+        (
+            ("run", "-v", "/etc/hostname:/etc", "busybox"),
+            125,
+            "Are you trying to mount a directory",
+        ),
+        (("run", "-v", "/proc:/etc/passwd", "busybox"), 125, "Are you trying to mount a directory"),
         (("run", "--network", "container:nosuch", "busybox"), 125, "No such container: nosuch"),
         (("run", "--ipc", "container:nosuch", "busybox"), 125, "No such container: nosuch"),
         (("run", "--volumes-from", "nosuch", "busybox"), 125, "No such container: nosuch"),
@@ -95,3 +101,13 @@ def test_another_platforms_image_is_not_here(daemon: Daemon) -> None:
     status, answer = daemon.api("POST", "/v1.48/containers/create?platform=linux/riscv64", body)
     assert status == 404
     assert "does not match the specified platform" in answer["message"]
+
+
+def test_a_volume_that_cannot_be_mounted(daemon: Daemon) -> None:
+    options = ("-o", "type=none", "-o", "o=bind", "-o", "device=/no/such/place")
+    daemon.docker("volume", "create", *options, "bad")
+    said = daemon.docker("run", "-v", "bad:/x", "busybox", "true", status=127)
+    assert "failed to mount local volume: mount /no/such/place:" in said
+    assert said.splitlines()[-3].endswith("data: bind: no such file or directory")
+    daemon.remove_all()
+    daemon.docker("volume", "rm", "bad")

@@ -70,6 +70,8 @@ def test_the_default_network_has_the_hosts_resolvers_but_not_its_loopback() -> N
     alone = HostFiles("", "nameserver 127.0.0.1\n")
     text = files.resolv_conf(request(), [endpoint("bridge")], SETTINGS, alone)
     assert text == "nameserver 8.8.8.8\nnameserver 8.8.4.4\n"
+    text = files.resolv_conf(request(dns=("127.0.0.1",)), [endpoint("bridge")], SETTINGS, alone)
+    assert text == "nameserver 127.0.0.1\n"  # said, and so meant
 
 
 def test_wishes_come_before_the_daemons_and_the_hosts() -> None:

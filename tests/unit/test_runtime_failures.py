@@ -40,7 +40,13 @@ _START = "unable to start container process"
             f'{_START}: exec: "/etc/secret": permission denied',
             126,
         ),
-        ("mount `x` to `y`: Not a directory", "sh", "mount `x` to `y`: not a directory", 127),
+        (
+            "mount `x` to `y`: Not a directory",
+            "sh",
+            "mount `x` to `y`: not a directory: Are you trying to mount a directory onto a file "
+            "(or vice-versa)? Check if the specified host path exists and is the expected type",
+            127,
+        ),
         ("cgroups in hybrid mode not supported", "sh", "cgroups in hybrid mode not supported", 128),
         ("", "sh", "the runtime failed and said nothing", 128),
     ],
