@@ -9,6 +9,7 @@ calls `restore`: nothing of an interrupted build is left then.
 """
 
 import asyncio
+import errno
 import secrets
 import shutil
 import time
@@ -38,7 +39,7 @@ from pier.build.request import BuildRequest, BuildResult
 from pier.build.run import MakeConfig, Runner, Sandboxes
 from pier.build.scope import StepLocks
 from pier.build.sources import ImageFinder
-from pier.errors import InvalidArgument, Unavailable
+from pier.errors import Failed, InvalidArgument, Unavailable
 from pier.images.store import Images
 from pier.images.transfer import blocking
 from pier.oci.reference import Reference, parse_reference
@@ -46,6 +47,7 @@ from pier.runtime.oci_runtime import Runtimes
 from pier.runtime.spawners import Spawner
 
 _COUNTED_EVERY_NS = 3600 * 10**9
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +81,13 @@ class Checked:
 
     findings: tuple[Finding, ...]
     text: str
+
+
+class NoRoom(Failed):
+    """The disk is full, or a quota is used up. What was made is gone again."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"the build needs more room than there is: {error.strerror}")
 
 
 class Stopping(Unavailable):
@@ -177,6 +186,10 @@ class Builder:
         except asyncio.CancelledError:
             if self._closed:
                 raise Stopping from None
+            raise
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                raise NoRoom(error) from error
             raise
         finally:
             self._running.discard(task)

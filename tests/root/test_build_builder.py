@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pier.build.builder import NoRoom
 from pier.build.progress import BuildEvent, ImageBuilt, StepOutput, StepStarted
 from pier.build.request import BuildRequest, Output, StepFailed
 from tests.daemon import wait_until
@@ -212,3 +213,23 @@ def test_cancelling_at_any_moment_leaves_nothing(tmp_path: Path) -> None:
                 assert processes("sleep 987") == []
 
     asyncio.run(main())
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
+    """The RUN fits, its layer does not any more."""
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "x", str(small)], check=True)
+
+    async def main() -> None:
+        async with open_bench(small / "pier") as bench:
+            text = "FROM busybox\nRUN head -c 22000000 /dev/urandom > /big\n"
+            with pytest.raises(NoRoom, match="No space left on device"):
+                await bench.build(text)
+            assert bench.left_behind() == []
+            await bench.build("FROM busybox\nRUN echo small > /f\n")
+
+    try:
+        asyncio.run(main())
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
