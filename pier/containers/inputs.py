@@ -23,6 +23,7 @@ from pier.containers.namespaces import (
     host_or_private,
     joined_container,
 )
+from pier.containers.native_exec import expose
 from pier.containers.parts import Parts
 from pier.containers.requests import ExecSpec
 from pier.containers.security import UNCONFINED, parse_security_options
@@ -104,11 +105,16 @@ class Inputs:
         host = container.spec.host
         return Namespaces(
             network=HOST if netns_path is None else netns_path,
-            pid=self._joined_or(host.pid_mode, "pid", "PID"),
+            pid=self._pids(host.pid_mode),
             ipc=self._joined_or(host.ipc_mode, "ipc", "IPC"),
             uts=host_or_private(host.uts_mode),
             cgroup=cgroup_mode(host, cgroup_version=self._facts.cgroup_version),
         )
+
+    def _pids(self, mode: str) -> str:
+        if joined_container(mode):
+            expose(self._parts.bundle(self.joined(mode, "PID").id))
+        return self._joined_or(mode, "pid", "PID")
 
     def _joined_or(self, mode: str, kind: str, words: str) -> str:
         if not joined_container(mode):

@@ -40,6 +40,8 @@ _NEEDED = (
 ).split()
 """What is called between setting the filter and the program's own first call."""
 _COMPILED = "seccomp.bpf"
+_EXPOSED = "exposed"
+_PTRACE = "CAP_SYS_PTRACE"
 
 Config = Mapping[str, Any]  # foreign JSON by nature: an OCI runtime configuration
 
@@ -52,7 +54,11 @@ async def plan(
     kind = Path(runtime.path).name
     if kind not in _KEYRINGS or runtime.arguments:
         return None
+    if _holds(process, _PTRACE):
+        expose(bundle)
     if not (KNOWN_MACHINE and understood(config) and understood_process(process)):
+        return None
+    if (bundle / _EXPOSED).exists():
         return None
     native = NativeExec(pid, _KEYRINGS[kind].format(container_id))
     profile = config["linux"].get("seccomp")
@@ -64,21 +70,35 @@ async def plan(
     return native._replace(filter=file, filter_flags=filter_flags(profile)) if file else None
 
 
+def expose(bundle: Path) -> None:
+    """Remember, for as long as the container runs, that others may look into its processes.
+
+    Before that may be: by a further process with CAP_SYS_PTRACE, or from a container that joins
+    its pids.
+    """
+    (bundle / _EXPOSED).touch()
+
+
 def understood(config: Config) -> bool:
     """Pure. Whether a process made here gets all that a container's configuration asks for.
 
     With CAP_SYS_PTRACE a container could look into what is forked from the host of execs, where
-    there are other containers' environments.
+    there are other containers' environments; so could one whose pids it has joined.
     """
     linux, first = config["linux"], config["process"]
     profile = linux.get("seccomp")
     return (
-        "CAP_SYS_PTRACE" not in (first.get("capabilities") or {}).get("bounding", ())
+        not _holds(first, _PTRACE)
         and set(linux) <= _LINUX
         and set(first) <= _PROCESS
         and all(entry["type"] in _NAMESPACES for entry in linux["namespaces"])
+        and not any(e["type"] == "pid" and e.get("path") for e in linux["namespaces"])
         and (profile is None or _understood_profile(profile))
     )
+
+
+def _holds(process: Config, capability: str) -> bool:
+    return capability in (process.get("capabilities") or {}).get("bounding", ())
 
 
 def _understood_profile(profile: Config) -> bool:

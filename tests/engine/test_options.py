@@ -155,3 +155,21 @@ def test_an_exec_has_the_containers_limits(daemon: Daemon) -> None:
     for options in ((), ("-t",)):
         said = daemon.docker("exec", *options, "bound", "sh", "-c", "ulimit -n; ulimit -Hn")
         assert said.split() == ["100", "200"]
+
+
+def test_execs_are_the_runtimes_where_somebody_may_look_into_them(daemon: Daemon) -> None:
+    """Made without the runtime, an exec leads its session; by crun it does not."""
+    leads = "read pid name state parent group session rest </proc/$$/stat; test $session = $$"
+    daemon.docker("run", "-d", "--name", "seen", "--runtime", "crun", "busybox", "sleep", "300")
+    daemon.docker("exec", "seen", "sh", "-c", leads)
+    daemon.docker(
+        "run", "-d", "--name", "eye", "--pid", "container:seen", "busybox", "sleep", "300"
+    )
+    for name in ("seen", "eye"):
+        daemon.docker("exec", name, "sh", "-c", leads, status=1)
+    daemon.docker("rm", "-f", "eye")
+    daemon.docker("restart", "-t", "0", "seen")
+    daemon.docker("exec", "seen", "sh", "-c", leads)
+    daemon.docker("exec", "--privileged", "seen", "sh", "-c", leads, status=1)
+    daemon.docker("exec", "seen", "sh", "-c", leads, status=1)
+    daemon.docker("rm", "-f", "seen")

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from pier.containers.native_exec import plan
 from pier.linux.libseccomp import compile_profile
 from pier.runtime.joining import (
     Group,
@@ -306,6 +307,19 @@ async def test_what_is_not_understood_is_left_to_the_runtime(bench: Bench) -> No
     finally:
         child.kill()
         child.wait()
+    await end(container)
+
+
+@scenario
+async def test_where_somebody_may_look_into_processes_the_runtime_makes_them(bench: Bench) -> None:
+    order, container = await started(bench)
+    bundle = Path(order.bundle)
+    pid = int((bundle / "pid").read_text())
+    usual = {"args": ["true"], "cwd": "/", "env": ["HOME=/"]}
+    assert await plan(bundle, bench.info, order.container_id, pid, usual) is not None
+    strong = {**usual, "capabilities": {"bounding": ["CAP_SYS_PTRACE"]}}
+    assert await plan(bundle, bench.info, order.container_id, pid, strong) is None
+    assert await plan(bundle, bench.info, order.container_id, pid, usual) is None
     await end(container)
 
 
