@@ -18,7 +18,9 @@ from typing import Any
 
 from typing_extensions import override
 
-PATIENCE_S = 30.0
+SLOWNESS = float(os.environ.get("PIER_TEST_SLOWNESS", "1"))
+"""More on a machine that is emulated, say: how much longer everything may take."""
+PATIENCE_S = 30.0 * SLOWNESS
 NUMBERS = 250
 
 
@@ -164,7 +166,12 @@ class Daemon:
     ) -> subprocess.CompletedProcess[bytes]:
         environment = {**os.environ, "DOCKER_HOST": self.host, "PIER_HOST": self.host}
         return subprocess.run(
-            argv, input=stdin, capture_output=True, env=environment, timeout=timeout_s, check=False
+            argv,
+            input=stdin,
+            capture_output=True,
+            env=environment,
+            timeout=timeout_s * SLOWNESS,
+            check=False,
         )
 
     def docker(self, *arguments: str, stdin: bytes = b"", status: int = 0) -> str:
@@ -191,7 +198,7 @@ class Daemon:
             @override
             def connect(inner) -> None:  # noqa: N805
                 inner.sock = socket.socket(socket.AF_UNIX)
-                inner.sock.settimeout(60)
+                inner.sock.settimeout(60 * SLOWNESS)
                 inner.sock.connect(str(self.socket))
 
         connection = Connection("localhost")
