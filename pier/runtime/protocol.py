@@ -6,6 +6,7 @@ fields are only ever added. Loaded by every monitor: keep it small.
 """
 
 import binascii
+import errno
 import json
 import os
 import socket
@@ -50,6 +51,8 @@ def socket_pair() -> tuple[socket.socket, socket.socket]:
 
 def send(sock: socket.socket, fields: Mapping[str, object], fds: Sequence[int] = ()) -> None:
     data = json.dumps(fields, separators=(",", ":")).encode()
+    if len(data) > _LIMIT:  # it would be cut at the other end, and end who reads it
+        raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
     socket.send_fds(sock, [data], list(fds), socket.MSG_NOSIGNAL)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -27,6 +28,13 @@ class Finished(NamedTuple):
     code: int
     stdout: bytes
     stderr: bytes
+
+
+class OrderTooLong(Failed):
+    """Of labels and variables that are to be in every line of a log, above all."""
+
+    def __init__(self) -> None:
+        super().__init__("what the container's monitor has to know is longer than 1 MiB")
 
 
 class Spawner:
@@ -183,6 +191,10 @@ class Spawner:
         except (BrokenPipeError, ConnectionResetError):
             self._hang_up()
             protocol.send(self._ensure(), request, fds)
+        except OSError as error:
+            if error.errno == errno.EMSGSIZE:
+                raise OrderTooLong from error
+            raise
 
     def _ensure(self) -> socket.socket:
         if self._socket is not None and self._alive():

@@ -49,6 +49,13 @@ def test_what_cannot_be_is_refused_at_creation(
     [
         ({"User": "9" * 5000}, None),
         ({"HostConfig": {"Binds": ["v1:" + LONG]}}, None),
+        (
+            {
+                "Labels": {"long": "x" * 2_000_000},
+                "HostConfig": {"LogConfig": {"Type": "json-file", "Config": {"labels": "long"}}},
+            },
+            None,
+        ),
         ({"WorkingDir": "/proc/self/fd/7/../../.."}, None),
         ({"WorkingDir": "/../../.."}, 0),
         ({"HostConfig": {"Sysctls": {"net/../kernel/hostname": "x"}}}, None),
