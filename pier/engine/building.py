@@ -4,11 +4,12 @@ places on the network.
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pier.build.builder import Builder, BuilderParts
 from pier.build.cache_store import DEFAULT_LIMIT_BYTES
 from pier.build.run import NetworkPlace, RunOrder
+from pier.build.scope import StepLocks
 from pier.containers.facts import HostFacts
 from pier.containers.inputs import APPARMOR_PROFILE, seccomp_filter
 from pier.containers.namespaces import HOST, PRIVATE, Namespaces, cgroup_mode
@@ -59,6 +60,8 @@ class BuildHost:
     facts: HostFacts
     defaults: Defaults
     """For all that runs."""
+    names: StepLocks = field(default_factory=StepLocks)
+    """Held while an image is looked for and pulled."""
 
     async def get_image(
         self,
@@ -73,24 +76,38 @@ class BuildHost:
 
         Raises WrongPlatform.
         """
-        found = self.images.find(reference)
-        if found is not None and not pull and _fits(found, platform):
-            return found
+        # A name means one image: nobody may pull another platform's between our pull and the look.
+        async with self.names.hold(reference):
+            found = self.images.find(reference)
+            if found is None or pull or not _fits(found, platform):
+                await self._pull(reference, platform, auths, report, forced=pull)
+            image = self.images.get(reference)
+        if not _fits(image, platform):
+            raise WrongPlatform(reference, platform, _platform_of(image))
+        return image
+
+    async def _pull(
+        self,
+        reference: str,
+        platform: Platform,
+        auths: Mapping[str, Auth],
+        report: Report,
+        *,
+        forced: bool,
+    ) -> None:
+        """A registry that does not have it, or cannot be reached, is no error if we have it."""
+        here = self.images.find(reference) is not None
         wanted = "" if platform == self.images.host else str(platform)
         auth = _auth_for(reference, auths)
         try:
             async for step in self.puller.pull(reference, platform=wanted, auth=auth):
                 report(step)
         except NotFound:
-            if found is None:
+            if not here:
                 raise
         except Unavailable:
-            if found is None or pull:
+            if forced or not here:
                 raise
-        image = self.images.get(reference)
-        if not _fits(image, platform):
-            raise WrongPlatform(reference, platform, _platform_of(image))
-        return image
 
     async def get_config(
         self, reference: str, platform: Platform, *, auths: Mapping[str, Auth]

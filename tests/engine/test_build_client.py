@@ -17,6 +17,7 @@ import pytest
 from tests.clients.registries import pier_registry
 from tests.daemon import Daemon, wait_until
 from tests.engine.test_build import Directory, leftovers, processes, said
+from tests.root.build_bench import context_tar
 from tests.terminal import Terminal
 
 PIER = [sys.executable, "-m", "pier"]
@@ -156,6 +157,36 @@ def test_pull_asks_for_every_image_once(daemon: Daemon, tmp_path: Path) -> None:
         assert "\n2\n2\n2\n2\n" in output
         assert said(output, "Pulling from base") == 1
         assert said(output, "Pulling from other") == 1
+
+
+def test_each_stage_is_of_its_own_platform(
+    daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "config"))
+    with pier_registry(tmp_path / "registry") as host:
+        multi, names = f"{host}/multi:1", []
+        for machine in ("amd64", "arm64"):
+            archive = context_tar({"Dockerfile": "FROM scratch\nCOPY m /m\n", "m": machine})
+            names.append(f"{host}/{machine}:1")
+            daemon.docker("build", "-t", names[-1], "--platform", f"linux/{machine}", "-",
+                          stdin=archive)  # fmt: skip
+            daemon.docker("push", "-q", names[-1])
+        daemon.docker("manifest", "create", "--insecure", multi, *names)
+        daemon.docker("manifest", "push", "--insecure", multi)
+        dockerfile = (
+            f"ARG OTHER=linux/arm64\nFROM --platform=$OTHER {multi} AS other\n"
+            f"FROM --platform=$BUILDPLATFORM {multi} AS same\n"
+            "FROM busybox\nARG TARGETPLATFORM\nARG BUILDPLATFORM\n"
+            "COPY --from=other /m /other\nCOPY --from=same /m /same\n"
+            f"COPY --from={multi} /m /asked\n"
+            "RUN echo $(cat /other /same /asked) $BUILDPLATFORM $TARGETPLATFORM\n"
+        ).encode()
+        wanted = "arm64amd64amd64 linux/amd64 linux/amd64"
+        assert f"\n{wanted}\n" in daemon.docker("build", "-", stdin=dockerfile)
+        asked = f"FROM {multi}\nARG TARGETARCH\nLABEL of=$TARGETARCH\n".encode()
+        image = daemon.docker("build", "-q", "--platform", "linux/arm64", "-", stdin=asked)
+        shown = json.loads(daemon.docker("image", "inspect", image.strip()))[0]
+        assert (shown["Architecture"], shown["Config"]["Labels"]) == ("arm64", {"of": "arm64"})
 
 
 # Named contexts
