@@ -16,6 +16,7 @@ from pier.api.schema.system import BuildCacheJson, UsageJson
 from pier.api.schema.volumes import UsageJson as VolumeUsage
 from pier.api.schema.words import rfc3339
 from pier.api.views import Views, sizes
+from pier.errors import NotFound
 from pier.api.volumes import to_json, used_volumes
 from pier.images.model import Image
 
@@ -117,7 +118,10 @@ async def _containers(call: Call) -> Part:
     views, now_ns = Views(call.engine), call.now_ns
     items, reclaimable, total, active = [], 0, 0, 0
     for container in call.engine.containers.list_():
-        rw, root_fs = await sizes(call.engine, container)
+        try:
+            rw, root_fs = await sizes(call.engine, container)
+        except NotFound:  # removed while the others were counted
+            continue
         item = summary_json(views.view(container), call.version, now_ns)
         item.size_rw, item.size_root_fs = rw, root_fs
         items.append(item)
@@ -131,7 +135,10 @@ async def _volumes(call: Call) -> Part:
     used = used_volumes(call.engine)
     items, reclaimable, total = [], 0, 0
     for volume in await settled(call.engine.volumes.list_()):
-        size = await settled(call.engine.volumes.usage(volume.name))
+        try:
+            size = await settled(call.engine.volumes.usage(volume.name))
+        except NotFound:
+            continue
         item = to_json(volume)
         item.usage_data = VolumeUsage(size, used.get(volume.name, 0))
         items.append(item)

@@ -189,7 +189,10 @@ class Inputs:
         return process
 
     def _exec_user(self, container: Container, user: str, *, quick: bool = False) -> ProcessUser:
-        root = os.open(f"/proc/{container.status.pid}/root", os.O_PATH | os.O_CLOEXEC)
+        try:
+            root = os.open(f"/proc/{container.status.pid}/root", os.O_PATH | os.O_CLOEXEC)
+        except (FileNotFoundError, ProcessLookupError):
+            raise Conflict(f"container {container.id} is not running") from None
         try:
             return resolve_user(root, user, container.spec.host.group_add, quick=quick)
         except UserNotFound as error:

@@ -92,6 +92,7 @@ class FakeContainers:
     created: ContainerSpec | None = None
     waiters: list[FakeWaiter] = field(default_factory=list)
     uploaded: bytes = b""
+    vanished: set[str] = field(default_factory=set)
 
     def get(self, name: str) -> Container:
         for record in self.records:
@@ -106,6 +107,8 @@ class FakeContainers:
         return Overlay(("/l/1", "/l/0"), "/u", "/w")
 
     async def usage(self, container_id: str) -> tuple[int, int]:
+        if container_id in self.vanished:
+            raise NoSuchContainer(container_id)
         return 100, 1000
 
     @property
@@ -385,6 +388,7 @@ class FakeVolumes:
             Volume(name="data", mountpoint=Path("/v/data"), created_ns=1_700_000_000_000_000_000),
             Volume(name="loose", mountpoint=Path("/v/loose"), labels={"k": "v"}),
         ]
+        self.vanished: set[str] = set()
 
     def get(self, name: str) -> Volume:
         for volume in self.volumes:
@@ -396,6 +400,8 @@ class FakeVolumes:
         return self.volumes
 
     async def usage(self, name: str) -> int:
+        if name in self.vanished:
+            raise NoSuchVolume(name)
         return 11
 
     def create(

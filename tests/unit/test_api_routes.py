@@ -523,6 +523,20 @@ def test_volumes_are_listed_made_and_pruned(run: Run) -> None:
     run(test)
 
 
+def test_what_is_removed_while_sizes_are_counted_is_left_out(run: Run) -> None:
+    async def test(client: Client) -> None:
+        job = next(record for record in client.engine.containers.records if record.name == "job")
+        client.engine.containers.vanished.add(job.id)
+        client.engine.volumes.vanished.add("loose")
+        shown = (await client.get("/containers/json?all=1&size=1")).json
+        assert [row["Names"] for row in shown] == [["/new"], ["/web"]]
+        usage = (await client.get("/system/df")).json
+        assert [row["Names"] for row in usage["Containers"]] == [["/new"], ["/web"]]
+        assert [row["Name"] for row in usage["Volumes"]] == ["data"]
+
+    run(test)
+
+
 def test_disk_usage_comes_in_both_forms(run: Run) -> None:
     async def test(client: Client) -> None:
         old = (await client.get("/v1.51/system/df")).json

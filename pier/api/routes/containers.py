@@ -12,7 +12,7 @@ from pier.api.views import Views, full_view, sizes
 from pier.containers.model import Container
 from pier.containers.requests import CommitRequest
 from pier.containers.state import State
-from pier.errors import NotSupported
+from pier.errors import NotFound, NotSupported
 
 
 async def list_containers(call: Call) -> web.StreamResponse:
@@ -23,7 +23,7 @@ async def list_containers(call: Call) -> web.StreamResponse:
     if limit > 0:
         views = views[:limit]
     if call.flag("size"):
-        views = [await _with_size(call.engine, view) for view in views]
+        views = [sized for view in views if (sized := await _with_size(call.engine, view))]
     now_ns = call.now_ns
     return answers.json([summary_json(view, call.version, now_ns) for view in views])
 
@@ -60,8 +60,12 @@ def _ancestors(engine: Engine, filters: Filters) -> set[str]:
     return found
 
 
-async def _with_size(engine: Engine, view: View) -> View:
-    rw, root_fs = await sizes(engine, view.container)
+async def _with_size(engine: Engine, view: View) -> View | None:
+    """None for one that was removed while the others were counted."""
+    try:
+        rw, root_fs = await sizes(engine, view.container)
+    except NotFound:
+        return None
     return View(
         container=view.container,
         endpoints=view.endpoints,
