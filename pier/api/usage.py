@@ -16,8 +16,8 @@ from pier.api.schema.system import BuildCacheJson, UsageJson
 from pier.api.schema.volumes import UsageJson as VolumeUsage
 from pier.api.schema.words import rfc3339
 from pier.api.views import Views, sizes
-from pier.errors import NotFound
 from pier.api.volumes import to_json, used_volumes
+from pier.errors import NotFound
 from pier.images.model import Image
 
 if TYPE_CHECKING:

@@ -44,6 +44,8 @@ def extract(stream: BinaryIO, directory: str, rename: Callable[[str], str]) -> N
                 _extract_one(archive, member, root, parts, rename)
         for parts, member in reversed(late):
             _finish_directory(root, parts, member)
+    except tarfile.TarError as error:  # the daemon broke off
+        raise Fault(str(error)) from error
     finally:
         os.close(root)
 
