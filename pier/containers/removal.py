@@ -28,17 +28,23 @@ class Remover:
         """Remove a container without a process. The caller holds its lock."""
         if container.state is State.REMOVING:
             raise RemovalInProgress(container.name)
+        if not volumes:
+            # A removal that a crash cuts short is finished by what the record says.
+            kept = tuple(replace(mount, anonymous=False) for mount in container.mounts)
+            container = replace(container, mounts=kept)
         self._parts.store.update(replace(container, state=State.REMOVING))
-        await self.finish(container, volumes=volumes)
+        await self.finish(container)
 
-    async def finish(self, container: Container, *, volumes: bool) -> None:
-        """The part that may be repeated: a removal a crash cut short ends here too."""
+    async def finish(self, container: Container) -> None:
+        """The part that may be repeated: a removal a crash cut short ends here too.
+
+        Anonymous volumes go with it; mounts of those that are to stay do not call them so.
+        """
         parts = self._parts
         self._parts.store.delete(container.id)
         await asyncio.to_thread(shutil.rmtree, parts.directory(container.id), ignore_errors=True)
         await self._remove_snapshot(container.id)
-        if volumes:
-            await self._remove_anonymous_volumes(container)
+        await self._remove_anonymous_volumes(container)
         live = parts.live[container.id]
         live.clients.close()
         parts.live.drop(container.id)

@@ -74,8 +74,7 @@ class Restorer:
             case Action.FINISH_REMOVAL:
                 self._parts.live[container.id].monitor = monitor
                 await self._supervisor.take_down(container.id)
-                volumes = container.spec.host.auto_remove
-                await self._remover.finish(container, volumes=volumes)
+                await self._remover.finish(container)
 
     async def _adopt(self, container: Container, monitor: Monitor) -> None:
         container = self._agreeing(container)

@@ -86,7 +86,7 @@ class ContainerStore:
             self._database.execute(
                 "INSERT INTO container_images VALUES (?, ?)", (container.id, image)
             )
-        self._cache[container.id] = container
+        # Not cached yet: the caller's transaction may still fail.
 
     def update(self, container: Container) -> None:
         """Store what may change: state, spec, mounts, status."""

@@ -1,5 +1,6 @@
 """The daemon may be killed at any instruction: containers go on, nothing is lost or left over."""
 
+import sqlite3
 import subprocess
 import threading
 import time
@@ -106,3 +107,30 @@ def test_a_pause_that_was_never_told_is_undone(own_daemon: Daemon) -> None:
         assert shown == "running\n"
         assert daemon.docker("exec", "one", "echo", "on") == "on\n"
     daemon.docker("rm", "-f", "one")
+
+
+def test_a_removal_is_finished_as_it_was_asked_for(own_daemon: Daemon) -> None:
+    """With or without its anonymous volumes: the record says which."""
+    daemon = own_daemon
+    for name in ("gone", "kept"):
+        daemon.docker("create", "--name", name, "-v", "/data", "busybox")
+    shown = "{{range .Mounts}}{{.Name}}{{end}}"
+    volumes = {
+        name: daemon.docker("inspect", "-f", shown, name).strip() for name in ("gone", "kept")
+    }
+    daemon.kill()
+    records = sqlite3.connect(daemon.data_root / "pier.db")
+    with records:
+        records.execute("UPDATE containers SET state = 'removing'")
+        records.execute(
+            "UPDATE containers SET mounts_json = replace(mounts_json, ?, ?) WHERE name = 'kept'",
+            ('"anonymous":true', '"anonymous":false'),
+        )
+    records.close()
+    daemon.start()
+    assert daemon.docker("ps", "-aq") == ""
+    assert daemon.docker("volume", "ls", "-q").split() == [volumes["kept"]]
+    daemon.docker("run", "--name", "gone", "-v", "/data", "busybox", "true")
+    daemon.docker("rm", "-v", "gone")
+    assert daemon.docker("volume", "ls", "-q").split() == [volumes["kept"]]
+    daemon.docker("volume", "rm", volumes["kept"])
