@@ -103,11 +103,11 @@ class View:
             case "StepCached" if step:
                 step.cached = True
             case "StepRuns" if self._explain:
-                self._print(f"[{number}] not cached: {event['Reason']}")
+                self._print(_printable(f"[{number}] not cached: {event['Reason']}"))
             case "StepDone" if step:
                 self._print(self._done(number, self._steps.pop(number)))
             case "Remark" | "ImageBuilt" | "ImageTagged" if event.get("Text"):
-                self._print(event["Text"].rstrip("\n"))
+                self._print(_printable(event["Text"].rstrip("\n")))
 
     def _done(self, number: int, step: _Step) -> str:
         took = "CACHED" if step.cached else f"{time.monotonic() - step.began_s:.1f}s"

@@ -271,3 +271,20 @@ def test_an_output_can_name_the_image() -> None:
     assert parse_output('type=image,"name=a,b:1"').names == ["a", "b:1"]
     with pytest.raises(Fault, match="'name' is not supported"):
         parse_output("type=tar,dest=x,name=a")
+
+
+def test_nothing_a_dockerfile_says_moves_the_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    evil = "\x1b[2J\x1b]0;title\x07"
+    events = [
+        {"Kind": "StepStarted", "Step": 1, "Total": 1, "Text": f"RUN {evil}", "Line": 1},
+        {"Kind": "StepRuns", "Step": 1, "Reason": f"file {evil} changed"},
+        {"Kind": "StepOutput", "Step": 1, "Text": f"{evil}\n"},
+        {"Kind": "Remark", "Text": f"[Warning] {evil}\n"},
+        {"Kind": "StepDone", "Step": 1},
+    ]
+    messages = ({"aux": {"Event": event}} for event in events)
+    build_view.show_live(messages, lambda message: None, explain=True)
+    shown = capsys.readouterr().out
+    assert "[Warning]" in shown
+    assert "\x1b[2J" not in shown
+    assert "\x1b]" not in shown
