@@ -6,6 +6,7 @@ shown at the end. Stages that build side by side are shown side by side.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import threading
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 _KEPT_LINES = 200
 _REDRAW_S = 0.2
+_FREQUENT = ("StepOutput", "PullTold")
+"""What comes by the thousand is drawn when it is time."""
 _ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-Z\\-_])")
 _CLEAR = "\x1b[2K"
 
@@ -55,9 +58,10 @@ class _Step:
 class View:
     """Draws on `stream` for as long as the block lasts."""
 
-    def __init__(self, stream: TextIO, width: int, *, explain: bool) -> None:
+    def __init__(self, stream: TextIO, size: os.terminal_size, *, explain: bool) -> None:
         self._stream = stream
-        self._width = max(width, 20)
+        self._width = max(size.columns, 20)
+        self._height = max(size.lines - 1, 2)
         self._explain = explain
         self._steps: dict[int, _Step] = {}
         self._drawn = 0
@@ -91,7 +95,8 @@ class View:
     def take(self, event: Message) -> None:
         with self._lock:
             self._take(event)
-            self._redraw()
+            if event["Kind"] not in _FREQUENT:
+                self._redraw()
 
     def _take(self, event: Message) -> None:
         number, step = event.get("Step", 0), self._steps.get(event.get("Step", 0))
@@ -131,15 +136,20 @@ class View:
 
     def _redraw(self) -> None:
         self._erase()
-        for number, step in sorted(self._steps.items()):
-            took = f"{time.monotonic() - step.began_s:.1f}s"
-            lines = [self._fitted(f"=> [{number}/{step.total}] {step.text}", took)]
-            if step.last_line:
-                lines.append(self._fitted(f"   | {step.last_line}", ""))
-            for line in lines:
-                self._stream.write(line + "\n")
-            self._drawn += len(lines)
+        lines = [line for number, step in sorted(self._steps.items())
+                 for line in self._drawing(number, step)]  # fmt: skip
+        left_out = len(lines) - self._height
+        if left_out > 0:  # what has scrolled away cannot be erased
+            lines[self._height - 1 :] = [f"… and {left_out + 1} more lines"]
+        for line in lines:
+            self._stream.write(line + "\n")
+        self._drawn = len(lines)
         self._stream.flush()
+
+    def _drawing(self, number: int, step: _Step) -> list[str]:
+        took = f"{time.monotonic() - step.began_s:.1f}s"
+        lines = [self._fitted(f"=> [{number}/{step.total}] {step.text}", took)]
+        return [*lines, self._fitted(f"   | {step.last_line}", "")] if step.last_line else lines
 
     def _show_failed(self) -> None:
         """What was under way when it ended: the step that failed, and those it took along."""
@@ -155,13 +165,18 @@ def _printable(text: str) -> str:
     return "".join(char if char.isprintable() else " " for char in plain)
 
 
+def _size() -> os.terminal_size:
+    try:
+        return os.get_terminal_size(sys.stdout.fileno())
+    except OSError:
+        return os.terminal_size((80, 24))
+
+
 def show_live(
     messages: Iterable[Message], on_aux: Callable[[Message], None], *, explain: bool
 ) -> None:
     """Draw the build on stdout's terminal; raise Fault at an error message."""
-    from pier.cli.usage import columns
-
-    with View(sys.stdout, columns(), explain=explain) as view:
+    with View(sys.stdout, _size(), explain=explain) as view:
         for message in messages:
             aux = message.get("aux") or {}
             if "Event" in aux:

@@ -3,6 +3,8 @@
 import base64
 import io
 import json
+import os
+import re
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -288,3 +290,22 @@ def test_nothing_a_dockerfile_says_moves_the_cursor(capsys: pytest.CaptureFixtur
     assert "[Warning]" in shown
     assert "\x1b[2J" not in shown
     assert "\x1b]" not in shown
+
+
+def test_more_stages_than_lines_are_not_drawn_beyond_the_top(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(build_view, "_size", lambda: os.terminal_size((60, 6)))
+    events = [
+        {"Kind": "StepStarted", "Step": number, "Total": 9, "Text": f"RUN {number}", "Line": 1}
+        for number in range(1, 10)
+    ]
+    messages = ({"aux": {"Event": event}} for event in events)
+    build_view.show_live(messages, lambda message: None, explain=False)
+    shown = capsys.readouterr().out
+    assert "=> [4/9] RUN 4" in shown
+    assert "… and 5 more lines" in shown
+    assert "=> [5/9] RUN 5" in shown.partition("more lines")[0]
+    assert "\x1b[1A" * 5 not in shown.replace("\r\x1b[2K", "").replace("\x1b[1A" * 5, "", 99)
+    erased = [len(run) // 4 for run in re.findall(r"(?:\x1b\[1A)+", shown.replace("\r\x1b[2K", ""))]
+    assert max(erased) == 5
