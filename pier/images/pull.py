@@ -129,6 +129,7 @@ class Puller:
             credentials = credentials_for(parsed.domain, auth)
             repository = self._client.repository(parsed.domain, parsed.path, credentials)
             repository.waiting = retrying(report, parsed.tagged().digest or parsed.tagged().tag)
+            repository.warned = lambda text: report(Step(status=f"Warning: {text}"))
             if not all_tags:
                 newer = await self._one(repository, parsed.tagged(), wanted, report)
                 _conclude(report, parsed.tagged(), newer=newer)

@@ -34,6 +34,7 @@ _NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _MAX_NAME = 255
 _MAX_HEADER = 8192
+_MAX_WARNINGS = 8
 
 
 def valid_name(text: str) -> bool:
@@ -220,6 +221,16 @@ def parse_byte_range(header: str, size: int) -> Span | None:
     if first >= size or last < first:
         raise ValueError(header)
     return Span(first, last, size)
+
+
+_WARNING = re.compile(r'299\s+\S+\s+"((?:[^"\\]|\\.)*)"')
+
+
+def parse_warnings(headers: Sequence[str]) -> list[str]:
+    """What a registry wants people to read: the texts of `Warning: 299 - "…"`."""
+    found = [text for header in headers for text in _WARNING.findall(header[:_MAX_HEADER])]
+    texts = [re.sub(r"\\(.)", r"\1", text) for text in found[:_MAX_WARNINGS]]
+    return [text for text in texts if text.isprintable()]
 
 
 def parse_retry_after(header: str, now_s: float) -> float | None:

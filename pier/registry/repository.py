@@ -67,6 +67,8 @@ class Repository:
         self.only_origin = False
         self.waiting: Waiting | None = None
         """Told of pauses before another attempt, unless a call names somebody else."""
+        self.warned: Callable[[str], None] | None = None
+        """Told what the registry wants people to read."""
         self.scopes = (protocol.pull_scope(path),)
 
     @property
@@ -84,7 +86,7 @@ class Repository:
         """The same, without its mirrors: for when one of them has lied."""
         made = Repository(self.transport, self.registry, self.path, self.credentials)
         made.only_origin = True
-        made.waiting = self.waiting
+        made.waiting, made.warned = self.waiting, self.warned
         return made
 
     def _endpoints(self, capability: str) -> list[Endpoint]:
@@ -118,6 +120,9 @@ class Repository:
         async def ask(identity: Identity) -> Manifest:
             async with self.transport.open(identity, request) as response:
                 data = await read_bounded(response, limit)
+                if self.warned is not None:
+                    for text in protocol.parse_warnings(response.headers.getall("Warning", [])):
+                        self.warned(text)
                 return _checked(identity.endpoint.host, reference, response, data)
 
         by_digest = reference.startswith("sha256:")

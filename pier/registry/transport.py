@@ -172,6 +172,8 @@ class Transport:
     ) -> aiohttp.ClientResponse:
         """Try https, then http where that is allowed; remember which one answered."""
         endpoint = identity.endpoint
+        if "://" in request.path:  # a Location says itself which
+            return await self._followed(identity, request, _url("", request, ""), authorization)
         known = self._schemes.get(endpoint.host, "")
         schemes = (known,) if known in endpoint.schemes else endpoint.schemes
         for position, scheme in enumerate(schemes, start=1):

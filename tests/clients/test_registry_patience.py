@@ -74,6 +74,19 @@ def test_a_pull_tells_that_it_waits_and_for_how_long(store: Store) -> None:
     assert story == ["Retrying in 2 seconds", "Retrying in 1 second"]
 
 
+def test_what_a_registry_wants_people_to_read_is_shown(store: Store) -> None:
+    image = make_image(tar({"a": b"1"}))
+
+    async def warning(request: web.Request) -> web.StreamResponse:
+        response = await serving(image)(request)
+        response.headers["Warning"] = '299 - "this image is old"'
+        return response
+
+    with Site(warning) as site:
+        steps = asyncio.run(pull(store, f"{site.host}/a"))
+    assert [s.status for s in steps if "old" in s.status] == ["Warning: this image is old"]
+
+
 def test_a_push_tells_that_it_waits(store: Store) -> None:
     image = make_image(tar({"a": b"1"}))
     taken: list[str] = []

@@ -1,16 +1,21 @@
 """Images on their way between the daemon, registries and other engines, with the real clients."""
 
+import contextlib
 import json
 import os
 import re
 import shutil
+import socket
+import socketserver
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from typing_extensions import override
 
 from pier.images.base import names_sources
 from pier.oci.image import ImageConfig, parse_image_config
@@ -213,3 +218,77 @@ def test_all_tags_travel(daemon: Daemon, ours: str, tmp_path: Path) -> None:
         assert daemon.docker("pull", "-a", f"{debian}/many").count("Digest: ") == 3
         listed = daemon.docker("images", "--format", "{{.Tag}}", f"{debian}/many").split()
         assert sorted(listed) == ["one", "three", "two"]
+
+
+class Relay(socketserver.ThreadingTCPServer):
+    """Passes everything on to a registry, and cuts the connection once, after so many bytes."""
+
+    daemon_threads = True
+
+    def __init__(self, target: str, cut_after: int) -> None:
+        super().__init__(("127.0.0.1", 0), _Relaying)
+        self.target = target
+        self.left: float = cut_after
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.server_address[1]}"
+
+
+class _Relaying(socketserver.BaseRequestHandler):
+    server: Relay
+
+    @override
+    def handle(self) -> None:
+        name, _, port = self.server.target.rpartition(":")
+        with socket.create_connection((name, int(port))) as upstream:
+            back = threading.Thread(target=_copy, args=(upstream, self.request))
+            back.start()
+            with contextlib.suppress(OSError):
+                while data := self.request.recv(65536):
+                    upstream.sendall(data)
+                    self.server.left -= len(data)
+                    if self.server.left < 0:
+                        self.server.left = float("inf")
+                        break
+            for end in (upstream, self.request):
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+            back.join()
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+
+
+@contextlib.contextmanager
+def relayed(target: str, cut_after: int) -> Iterator[Relay]:
+    with Relay(target, cut_after) as relay:
+        thread = threading.Thread(target=relay.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield relay
+        finally:
+            relay.shutdown()
+            thread.join()
+
+
+def test_an_interrupted_push_goes_on_where_it_was_cut(daemon: Daemon, ours: str) -> None:
+    noise = os.urandom(12_000_000)
+    daemon.docker("import", "-", "large:1", stdin=tar({"noise": noise}))
+    received = blob_bytes(ours)
+    with relayed(ours, 8_000_000) as relay:
+        daemon.docker("tag", "large:1", f"{relay.host}/large:1")
+        pushed = daemon.docker("push", f"{relay.host}/large:1")
+        assert relay.left == float("inf"), "it was cut"
+    assert "Retrying in 1 second" in pushed
+    assert "1: digest: sha256:" in pushed
+    assert blob_bytes(ours) - received < 12_000_000 + 2_000_000, "not from the beginning"
+    daemon.docker("rmi", "large:1", f"{relay.host}/large:1")
+    daemon.docker("pull", "-q", f"{ours}/large:1")
+    daemon.docker("create", "--name", "large", f"{ours}/large:1", "x")
+    copied = daemon.run(["docker", "cp", "large:/noise", "-"]).stdout
+    assert noise in copied
+    daemon.docker("rm", "large")

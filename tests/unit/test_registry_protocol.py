@@ -150,3 +150,18 @@ def test_no_header_breaks_the_parsers(text: str) -> None:
     protocol.parse_retry_after(text, 0)
     protocol.parse_errors(text.encode("utf-8", "replace"))
     protocol.valid_name(text)
+
+
+def test_warnings_for_people_are_read_and_others_left() -> None:
+    headers = [
+        '299 - "this image goes away; take \\"new\\" instead"',
+        '214 proxy "transformed"',
+        '299 - "one", 299 - "two"',
+        '299 - "not \x1b[31mprintable"',
+        "299 - nothing",
+    ]
+    assert protocol.parse_warnings(headers) == [
+        'this image goes away; take "new" instead',
+        "one",
+        "two",
+    ]
