@@ -130,7 +130,7 @@ class HostSpec:
     storage_options: Mapping[str, str] = field(default_factory=dict)
     oom_score_adj: int = 0
     isolation: str = ""
-    resources: Resources = Resources()
+    resources: Resources = field(default_factory=Resources)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
