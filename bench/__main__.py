@@ -18,7 +18,7 @@ from bench.build import CachedBuild, make_context
 from bench.disk import own_disk
 from bench.engines import Dockerd, Engine, Pier, Podman, running
 from bench.large_image import make_archive
-from bench.work import WORK, Work, load_image
+from bench.work import WORK, Work, load_image, start_standing
 
 BEGIN, END = "<!-- table: made by python -m bench -->", "<!-- end of table -->"
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
@@ -46,7 +46,7 @@ def _compare(kinds: Sequence[type[Engine]], root: Path, only: str, megabytes: in
         work = [*WORK, *stack.enter_context(_image_work(engines, root, megabytes))]
         work = [item for item in work if only in item.name]
         for engine in engines:
-            engine.call("run", "-d", "--name", "standing", "busybox", "sleep", "3600")
+            start_standing(engine)
         rows = [_measured(item, engines) for item in work]
     return _table(rows, [engine.name for engine in engines])
 
