@@ -60,12 +60,16 @@ class LogFile:
         return records.find(b"\n", max(room, 0)) + 1
 
     def _put(self, records: bytes) -> None:
-        view = memoryview(records)
+        view, begin = memoryview(records), self._size
         while view:
             try:
                 written = os.write(self._fd, view)
             except OSError:
                 self.lost += 1
+                # Half a record would spoil the next one too.
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._fd, begin)
+                    self._size = begin
                 return
             self._size += written
             view = view[written:]

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -82,3 +83,25 @@ def test_a_full_disk_loses_records_and_nothing_else() -> None:
     log.write(STDOUT, b"lost\n")
     assert log.lost == 1
     log.close()
+
+
+@pytest.mark.parametrize("driver", ["json-file", "local"])
+def test_what_a_full_disk_cuts_spoils_nothing_else(tmp_path: Path, driver: str) -> None:
+    path = tmp_path / "log"
+    log = LogFile(LogOrder(driver, str(path)))
+    log.write(STDOUT, b"before\n")
+    size = path.stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, before[1]))
+    try:
+        log.write(STDOUT, b"this is too long\n")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert log.lost == 1
+    assert path.stat().st_size == size
+    log.write(STDOUT, b"after\n")
+    log.close()
+    data = path.read_bytes()
+    assert b"before" in data
+    assert b"after" in data
+    assert b"this" not in data
