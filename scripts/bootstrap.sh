@@ -33,7 +33,7 @@ install_packages() {
 }
 
 RUN_PACKAGES=(python3 python3-venv ca-certificates crun runc nftables iproute2 busybox-static procps tini)
-TEST_PACKAGES=(git curl docker-registry skopeo mmdebstrap iptables e2fsprogs xz-utils bzip2 zstd)
+TEST_PACKAGES=(git curl docker-registry skopeo mmdebstrap iptables e2fsprogs xz-utils bzip2 zstd strace)
 
 # make_venv LOCK: .venv with exactly what LOCK pins, and Pier itself in place.
 make_venv() {

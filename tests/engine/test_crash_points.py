@@ -202,6 +202,8 @@ def _traced(pid: str) -> bool:
 
 def points(calls: Counter[str], chance: random.Random) -> list[tuple[str, int]]:
     """Which call, and the how many-th of its kind, is the daemon's last."""
+    if not calls:
+        pytest.skip("strace may not look at processes here")
     every = [(call, number) for call, count in calls.items() for number in range(1, count + 1)]
     if PLAN == "all":
         return every
