@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import socketserver
 import threading
@@ -22,7 +23,7 @@ from tests.clients.registries import (
     pier_registry,
     running,
 )
-from tests.daemon import Daemon
+from tests.daemon import Daemon, wait_until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a daemon needs root")
 
@@ -239,3 +240,24 @@ def test_the_settings_proxies_are_used_and_a_refusing_one_is_named(tmp_path: Pat
             refused = daemon.docker("pull", "plain.example:80/box:1", status=1)
             assert "Proxy Authentication Required" in refused
             assert proxy.refused
+
+
+def test_daemon_json_names_mirrors_of_any_registry(tmp_path: Path) -> None:
+    with pier_registry(tmp_path / "mirror") as mirror:
+        upload(mirror, "a/b", "1", make_image(tar({"a": b"1"})))
+        config = tmp_path / "daemon.json"
+        config.write_text(
+            json.dumps({"mirrors": {"reg.example": ["http://127.0.0.1:9", f"http://{mirror}"]}})
+        )
+        with Daemon(tmp_path / "d", "--config-file", str(config)) as daemon:
+            assert "Downloaded newer image" in daemon.docker("pull", "reg.example/a/b:1")
+            words = daemon.docker("pull", "reg.example/a/b:none", status=1)
+            assert "lookup reg.example: no such host" in words, "the origin has the last word"
+            config.write_text("{}")
+            assert daemon.process is not None
+            daemon.process.send_signal(signal.SIGHUP)
+            daemon.docker("rmi", "reg.example/a/b:1")
+            wait_until(
+                lambda: daemon.run(["docker", "pull", "reg.example/a/b:1"]).returncode,
+                "the mirror is forgotten",
+            )
