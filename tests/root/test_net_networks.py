@@ -259,6 +259,37 @@ def test_loopback_is_nobodys_but_the_hosts(tmp_path: Path) -> None:
     on_a_host(tmp_path, body)
 
 
+def test_strangers_cannot_take_all_descriptors(tmp_path: Path) -> None:
+    """A port on [::] of a container without IPv6 is served by the daemon itself."""
+
+    async def body(world: World) -> None:
+        ports = (PortRequest(port=80, host_port="8080"),)
+        web = await world.networks.bring_up(request(world.container(1), "bridge", ports=ports))
+        clients = []
+        # It says nothing and never closes, so every connection stays.
+        with netns.socket_in(web.netns_fd, socket.AF_INET, socket.SOCK_STREAM) as silent:
+            silent.bind(("0.0.0.0", 80))
+            silent.listen(4096)
+            before = open_descriptors()
+            for _ in range(1000):
+                client = socket.socket(socket.AF_INET6)
+                client.setblocking(False)
+                clients.append(client)
+                with contextlib.suppress(BlockingIOError):
+                    client.connect(("::1", 8080))
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(1)
+            taken = open_descriptors() - before - len(clients)
+            for client in clients:
+                client.close()
+            assert 500 < taken < 1100
+        await asyncio.sleep(0.5)
+        with server(web.netns_fd, 80):
+            assert await reach(here(), "::1", 8080) != ""
+
+    on_a_host(tmp_path, body)
+
+
 def send_loopback_to(fd: int, way: str) -> None:
     """Whoever is root in a namespace can have 127.0.0.0/8 routed elsewhere."""
     netns.run_in(fd, lambda: netns.write_sysctl("net.ipv4.conf.eth0.route_localnet", "1"))
