@@ -85,7 +85,9 @@ def explain(key: StepKey, remembered: Sequence[StepKey]) -> Miss:
     same = [old for old in remembered if old.instruction == key.instruction]
     if same:
         nearest = min(same, key=lambda old: (len(compare(old, key)), old.parent != key.parent))
-        return Miss("an input changed", tuple(compare(nearest, key)))
+        changes = tuple(compare(nearest, key))
+        return Miss("an input changed" if changes else "what it starts from came out different",
+                    changes)  # fmt: skip
     keyword = key.instruction.partition(" ")[0]
     for old in remembered:
         if old.parent == key.parent and old.instruction.partition(" ")[0] == keyword:

@@ -66,13 +66,15 @@ class CacheStore:
         return None if row is None else msgspec.json.decode(row["result_json"], type=StepResult)
 
     def add(self, step: StepKey, result: StepResult, now_ns: int) -> None:
-        """Remember a result. Its files are in place already; a second time changes nothing."""
+        """Remember a result, in place of an earlier one. Its files are in place already."""
         key = step.digest
         with self._database.transaction():
             self._database.execute(
                 "INSERT INTO build_cache (key, parent, instruction, inputs_json, result_json, size,"
                 " uses, created_ns, used_ns) VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?)"
-                " ON CONFLICT (key) DO NOTHING",
+                " ON CONFLICT (key) DO UPDATE SET result_json = excluded.result_json,"
+                " size = excluded.size, created_ns = excluded.created_ns,"
+                " used_ns = excluded.used_ns",
                 (
                     key,
                     step.parent,
@@ -87,6 +89,7 @@ class CacheStore:
             self._hold(key, result, now_ns)
 
     def _hold(self, key: str, result: StepResult, now_ns: int) -> None:
+        self._leases.release(_lease(key))
         lease = self._leases.create(now_ns, None, _lease(key))
         if result.chain_id:
             self._leases.add(lease, "snapshot", result.chain_id)

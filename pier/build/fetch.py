@@ -4,6 +4,7 @@ import email.utils
 import hashlib
 import os
 import posixpath
+import ssl
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -39,10 +40,11 @@ async def download(url: str, path: Path, *, checksum: str = "") -> None:
     checksum: `sha256:<hex>`, or nothing. Raises DownloadFailed, ChecksumMismatch.
     """
     hasher = hashlib.sha256()
+    certificates = await blocking(ssl.create_default_context)
     try:
         async with (
             aiohttp.ClientSession(timeout=_TIMEOUT, trust_env=True) as session,
-            session.get(url) as response,
+            session.get(url, ssl=certificates) as response,
         ):
             if response.status >= 400:
                 raise DownloadFailed(url, f"{response.status} {response.reason}")

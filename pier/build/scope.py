@@ -5,7 +5,7 @@ the clock, and the lease that keeps everything made so far.
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,27 +88,38 @@ class Scope:
     def hold(self, key: StepKey) -> contextlib.AbstractAsyncContextManager[None]:
         return self._locks.hold(key.digest)
 
-    def find(self, key: StepKey, *, fresh: bool = False) -> StepResult | None:
+    def find(
+        self, key: StepKey, *, below: str | None = None, fresh: bool = False
+    ) -> StepResult | None:
         """The result of the step, if it need not run. Ask while holding the key.
 
+        below: the chain that the step starts from. A result on another one is of no use: what it
+        was made from was made again since, and came out different. None: that does not matter.
         fresh: only what this build itself has made counts.
         """
-        digest = key.digest
-        result = self._made.get(digest)
-        if result is None and not (fresh or self.request.no_cache):
-            result = self._cache.find(digest, self._now()) or self._imported.get(digest)
-        if result is None or not self.layers.has(result.chain_id):
-            return None
-        self.remember(key, result)
-        return result
+        for result in self._candidates(key.digest, fresh=fresh):
+            if self.layers.has(result.chain_id) and (below is None or _is_on(below, result)):
+                self.keep(result.chain_id, result.blob)
+                return result
+        return None
 
-    async def fetch(self, key: StepKey) -> StepResult | None:
+    def _candidates(self, digest: str, *, fresh: bool) -> Iterator[StepResult]:
+        made = self._made.get(digest)
+        if made is not None:
+            yield made
+        if fresh or self.request.no_cache:
+            return
+        for found in (self._cache.find(digest, self._now()), self._imported.get(digest)):
+            if found is not None:
+                yield found
+
+    async def fetch(self, key: StepKey, *, below: str | None = None) -> StepResult | None:
         """As `find`, from an image of `--cache-from` whose layers are not here: they are pulled."""
         pull = self._pulls.get(key.digest)
         if pull is None or self.request.no_cache:
             return None
         await pull()
-        return self.find(key)
+        return self.find(key, below=below)
 
     def remember(self, key: StepKey, result: StepResult) -> None:
         self.keep(result.chain_id, result.blob)
@@ -150,6 +161,12 @@ class Scope:
                 key = entry.comment.removeprefix(KEY_COMMENT)
                 self._imported[key] = StepResult(chain_id, diff_id, None, 0, entry.created_ns)
                 self._pulls[key] = pull
+
+
+def _is_on(below: str, result: StepResult) -> bool:
+    if result.diff_id is None:
+        return result.chain_id == below
+    return result.chain_id == next_chain_id(below, result.diff_id)
 
 
 def total_steps(counts: Sequence[int]) -> int:

@@ -34,7 +34,7 @@ async def squash(result: StageResult, layers: Layers, scope: Scope) -> StageResu
     if count < 2:
         return result
     base = result.layers[result.base_layers - 1].chain_id if result.base_layers else ""
-    key = StepKey(result.key, "squash")
+    key = StepKey(result.key, "squash", {"layers": result.chain_id})
     async with scope.hold(key):
         made = scope.find(key)
         if made is None:

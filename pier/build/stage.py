@@ -333,8 +333,10 @@ class StageBuild:
 
     async def _found(self, key: StepKey) -> StepResult | None:
         """Here, or in an image of `--cache-from`."""
-        result = self._scope.find(key, fresh=self._fresh)
-        return result if result or self._fresh else await self._scope.fetch(key)
+        linked = key.parent != self._result.key
+        below = None if linked else self._result.chain_id
+        result = self._scope.find(key, below=below, fresh=self._fresh)
+        return result if result or self._fresh else await self._scope.fetch(key, below=below)
 
     async def _made(self, key: StepKey, work: _Work, name: str) -> StepResult:
         scope, index = self._scope, self._stage.index

@@ -269,3 +269,74 @@ def test_cache_mounts_are_bounded_too(tmp_path: Path) -> None:
             assert [record.description for record in mounts] == ["cached mount two"]
 
     asyncio.run(main())
+
+
+DRAWN = """FROM busybox
+RUN cat /proc/sys/kernel/random/uuid > /one
+RUN cat /one > /two
+COPY a /a
+"""
+
+
+def test_what_was_made_without_the_cache_is_what_the_cache_has(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with open_bench(tmp_path / "pier") as bench:
+            first = await bench.build(DRAWN, {"a": ""})
+            again = await bench.build(DRAWN, {"a": ""}, BuildRequest(no_cache=True))
+            assert again != first
+            assert await bench.build(DRAWN, {"a": ""}) == again
+            assert bench.cached == 3
+
+    asyncio.run(main())
+
+
+def test_a_step_below_that_came_out_different_makes_all_above_it_run(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with open_bench(tmp_path / "pier") as bench:
+            await bench.build(DRAWN, {"a": ""})
+            rows = await bench.builder.usage()
+            (oldest,) = [row.key for row in rows if "uuid" in row.description]
+            bench.images.remove(bench.images.list_()[0].id)
+            await bench.builder.prune(PruneRequest(everything=True, filters={"id": oldest}))
+            result = await bench.build(DRAWN, {"a": ""})
+            told = [miss.told() for miss in bench.misses]
+            assert told[1:] == ["what it starts from came out different"] * 2
+            shown = bench.files(result)
+            assert shown["/one"].content == shown["/two"].content != ""
+            assert bench.left_behind() == []
+
+    asyncio.run(main())
+
+
+def test_squashing_something_else_is_not_the_same(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with open_bench(tmp_path / "pier") as bench:
+            contents = []
+            for _ in range(2):
+                request = BuildRequest(no_cache=True)
+                await bench.build(DRAWN, {"a": ""}, request)
+                result = await bench.build(DRAWN, {"a": ""}, BuildRequest(squash=True))
+                contents.append(bench.files(result)["/one"].content)
+            assert contents[0] != contents[1]
+
+    asyncio.run(main())
+
+
+def test_a_stage_without_the_cache_beside_one_with_it(tmp_path: Path) -> None:
+    step = "RUN cat /proc/sys/kernel/random/uuid > /u\nRUN cat /u > /v\n"
+    text = (
+        f"FROM busybox AS kept\n{step}FROM busybox AS anew\n{step}"
+        "FROM busybox\nCOPY --from=kept /u /v /kept/\nCOPY --from=anew /u /v /anew/\n"
+    )
+
+    async def main() -> None:
+        async with open_bench(tmp_path / "pier") as bench:
+            first = bench.files(await bench.build(text))
+            request = BuildRequest(no_cache_stages=frozenset({"anew"}))
+            second = bench.files(await bench.build(text, None, request))
+            for shown in (first, second):
+                for stage in ("kept", "anew"):
+                    assert shown[f"/{stage}/u"].content == shown[f"/{stage}/v"].content
+            assert second["/anew/u"].content != first["/anew/u"].content
+
+    asyncio.run(main())
