@@ -11,6 +11,9 @@ def main() -> int:
     """Run what the command line names; return the exit code."""
     words = sys.argv[1:]
     if words[:1] == ["daemon"]:
+        from pier.daemon.lean import import_aiohttp
+
+        import_aiohttp()
         from pier.daemon.process import main as run_daemon
 
         return run_daemon(words[1:]) or 0
