@@ -19,11 +19,7 @@ class _Record(type):
         defaults = [body[field] for field in fields if field in body]
         made = namedtuple(name, fields, defaults=defaults)  # type: ignore[misc]
         for key, value in body.items():
-            if key not in fields and key not in (
-                "__annotations__",
-                "__classcell__",
-                "__qualname__",
-            ):
+            if key not in fields and key not in _NOT_COPIED:
                 setattr(made, key, value)
         return made
 
