@@ -26,6 +26,7 @@ from pier.api.listen import Endpoint, Listener
 from pier.daemon import flags, listeners, systemd
 from pier.engine.engine import Engine
 from pier.errors import PierError
+from pier.linux import memory
 from pier.settings import InvalidSettings, Settings, load
 
 log = logging.getLogger("pier.daemon")
@@ -42,6 +43,7 @@ class AlreadyRunning(InvalidSettings):
 
 def main(argv: Sequence[str]) -> int:
     """`pier daemon`. Returns the exit status."""
+    memory.use_one_arena()
     try:
         arguments = flags.parse(argv)
         settings = load(arguments.settings, arguments.config_file, drop_in=arguments.drop_in)
@@ -97,6 +99,7 @@ async def _answer(
             log.info("API listens on %s", listener.address)
         _on_reload(engine, arguments)
         systemd.notify("READY=1")
+        memory.trim()
         await stop.wait()
         log.info("stopping")
         systemd.notify("STOPPING=1")

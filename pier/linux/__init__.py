@@ -1,6 +1,9 @@
 """The kernel's interface as small functions. Knows nothing of Pier.
 
-syscalls    calls Python lacks, one function each, errno as OSError; the only user of ctypes
+syscalls    calls Python lacks, one function each, errno as OSError; ctypes stays in this package
+privileges  capabilities, seccomp filters, limits and keyrings of the calling process
+libseccomp  compiling a seccomp profile (dlopened where it is needed)
+memory      the C library's heap
 mount       overlay and bind mounts by file descriptor (fsopen, open_tree, move_mount)
 paths       opening paths inside a container's root without ever leaving it (openat2)
 netns       entering network namespaces from a short thread
