@@ -1,11 +1,13 @@
 """Who we are to registries: config.json's `auths`, or a `docker-credential-*` helper.
 
 Docker CLI reference, `docker login`, "Credential stores". A helper reads from stdin and answers
-JSON on stdout. The user name `<token>` says that the secret is an identity token.
+JSON on stdout. The user name `<token>` says that the secret is an identity token. What the variable
+DOCKER_AUTH_CONFIG holds goes before both.
 """
 
 from __future__ import annotations
 
+import os
 from base64 import b64decode, b64encode, urlsafe_b64encode
 
 from pier.cli.faults import Fault
@@ -36,7 +38,10 @@ def auth_header(settings: SettingsFile, image: str) -> dict[str, str]:
 
 
 def find_auth(settings: SettingsFile, server: str) -> Auth | None:
-    """Return the credentials for `server`, a key of `auths`."""
+    """Return the credentials for `server`, a key of `auths`: those of the environment first."""
+    given = _from_environment(server)
+    if given:
+        return given
     helper = _helper(settings, server)
     if helper:
         return _ask_helper(helper, server)
@@ -60,6 +65,19 @@ def _helper(settings: SettingsFile, server: str) -> str:
 
 def _host(server: str) -> str:
     return server.removeprefix("https://").removeprefix("http://").partition("/")[0]
+
+
+def _from_environment(server: str) -> Auth | None:
+    """DOCKER_AUTH_CONFIG holds `auths` as config.json does."""
+    text = os.environ.get("DOCKER_AUTH_CONFIG", "")
+    if not text:
+        return None
+    try:
+        values = parse_json(text)
+    except ValueError as error:
+        raise Fault(f"invalid DOCKER_AUTH_CONFIG: {error}") from error
+    auths = values.get("auths") if isinstance(values, dict) else None
+    return _from_file(auths, server) if isinstance(auths, dict) else None
 
 
 def _from_file(auths: Any, server: str) -> Auth | None:  # Any: JSON of a file

@@ -44,6 +44,8 @@ def scan_all(text: str) -> Iterator[Any]:
             value, position = scan(text, position)
         except StopIteration as stop:
             raise ValueError(f"invalid JSON at offset {stop.value}") from None
+        except SystemError:  # the C scanner finds no `json.decoder` to take its exception from
+            raise ValueError(f"invalid JSON after offset {position}") from None
         yield value
         position = _skip(text, position)
 

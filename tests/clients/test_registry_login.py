@@ -119,6 +119,25 @@ def test_a_token_server_gives_an_identity_that_is_kept_instead_of_the_password(
     assert "unauthorized: authentication required" in call("push", image, status=1)
 
 
+def test_the_environment_s_credentials_go_before_the_file_s(
+    daemon: Daemon, guarded: dict[str, str], config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = guarded["ours"]
+    image = f"{host}/environment:1"
+    daemon.docker("tag", "busybox", image)
+    auth = base64.b64encode(b"ann:secret").decode()
+    monkeypatch.setenv("DOCKER_AUTH_CONFIG", json.dumps({"auths": {host: {"auth": auth}}}))
+    assert "digest: sha256:" in daemon.pier("push", image)
+    assert not config.exists()
+    for broken in ("{", '{"a', '{"a":', "[1", "nonsense"):
+        monkeypatch.setenv("DOCKER_AUTH_CONFIG", broken)
+        assert "invalid DOCKER_AUTH_CONFIG" in daemon.pier("push", image, status=1)
+    monkeypatch.delenv("DOCKER_AUTH_CONFIG")
+    config.parent.mkdir()
+    config.write_text('{"auths": {')
+    assert "Error loading config file" in daemon.pier("push", image, status=1)
+
+
 HELPER = """#!/usr/bin/python3
 import json, pathlib, sys
 kept = pathlib.Path(__file__).with_suffix(".json")
