@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PULL = ("always", "missing", "never")
 _NOT_FOUND = 404
+_REFUSED, _MISSING = 125, 127
 
 
 def build_body(session: Session, options: Options, arguments: list[str]) -> Json:
@@ -68,22 +69,53 @@ class ContainerIdFile:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        if path and os.path.exists(path):
+        self._file = None
+        if not path:
+            return
+        try:
+            self._file = open(path, "x", encoding="utf-8")  # noqa: SIM115 - closed by write, drop
+        except FileExistsError:
             raise Fault(
                 "container ID file found, make sure the other container isn't running or"
                 f" delete {path}"
-            )
+            ) from None
+        except OSError as error:
+            missing = isinstance(error, FileNotFoundError)
+            reason = f"failed to create the container ID file: {_in_words(error)}"
+            raise Fault(reason, _MISSING if missing else _REFUSED) from error
 
     def write(self, container_id: str) -> None:
-        if self._path:
-            with open(self._path, "x", encoding="utf-8") as file:
-                file.write(container_id)
+        if self._file is not None:
+            with self._file:
+                self._file.write(container_id)
+            self._file = None
+
+    def drop(self) -> None:
+        """Leave no file that names nothing."""
+        if self._file is not None:
+            self._file.close()
+            os.unlink(self._path)
 
 
 def create(session: Session, options: Options, body: Json) -> str:
     """Create the container and return its ID; its image is pulled as `--pull` says."""
     id_file = ContainerIdFile(options.text("cidfile"))
+    try:
+        answer = _create(session, options, body)
+        id_file.write(answer["Id"])
+    finally:
+        id_file.drop()
+    return str(answer["Id"])
+
+
+def _create(session: Session, options: Options, body: Json) -> Json:
+    from pier.cli.references import check_reference
+
     image, pull = body["Image"], options.text("pull") or "missing"
+    try:
+        check_reference(image)
+    except ValueError as error:
+        raise Fault(str(error)) from error
     platform = options.text("platform") or os.environ.get("DOCKER_DEFAULT_PLATFORM", "")
     if pull == "always":
         _pull(session, options, image, platform)
@@ -92,8 +124,7 @@ def create(session: Session, options: Options, body: Json) -> str:
     try:
         answer = session.client.post("/containers/create", query, body)
     except ApiFault as fault:
-        missing = fault.status == _NOT_FOUND and "no such image" in fault.message.lower()
-        if pull != "missing" or not missing:
+        if pull != "missing" or not _lacks_image(fault):
             raise
         if not options.on("quiet"):
             from pier.cli.references import familiar
@@ -103,8 +134,14 @@ def create(session: Session, options: Options, body: Json) -> str:
         answer = session.client.post("/containers/create", query, body)
     for warning in answer.get("Warnings") or ():
         err(f"WARNING: {warning}")
-    id_file.write(answer["Id"])
-    return str(answer["Id"])
+    return dict(answer)
+
+
+def _lacks_image(fault: ApiFault) -> bool:
+    """The daemon has none of that name, or only that of another platform."""
+    text = fault.message.lower()
+    words = ("no such image", "does not match the specified platform")
+    return fault.status == _NOT_FOUND and any(each in text for each in words)
 
 
 def _warn(options: Options) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 HUB = "docker.io"
 INDEX = "https://index.docker.io/v1/"
+_LEAST_DIGITS = 32
 
 
 class Name:
@@ -65,3 +66,12 @@ def familiar(text: str) -> str:
     except ValueError:
         return text
     return name.short + (name.ending or ":latest")
+
+
+def check_reference(text: str) -> None:
+    """Raise ValueError for what no image can be called; an ID is a name too."""
+    name = Name(text)
+    algorithm, _, digits = name.digest.partition(":")
+    hexadecimal = len(digits) >= _LEAST_DIGITS and not set(digits) - set("0123456789abcdefABCDEF")
+    if text.endswith((":", "@")) or (name.digest and not (algorithm and hexadecimal)):
+        raise ValueError("invalid reference format")

@@ -128,8 +128,7 @@ class Containers:
             raise Conflict(
                 f"Container {container.id} is restarting. Wait until the container is running"
             )
-        if container.spec.tty:
-            parse_detach_keys(request.detach_keys)
+        parse_detach_keys(request.detach_keys)  # refused even where there is no terminal
         query = LogQuery(stdout=request.stdout, stderr=request.stderr)
 
         async def history() -> AsyncIterator[LogChunk]:

@@ -1,5 +1,7 @@
 """Nonsense gets Docker's error and status, and leaves nothing behind."""
 
+import sys
+
 import pytest
 
 from tests.daemon import Daemon
@@ -111,3 +113,20 @@ def test_a_volume_that_cannot_be_mounted(daemon: Daemon) -> None:
     assert said.splitlines()[-3].endswith("data: bind: no such file or directory")
     daemon.remove_all()
     daemon.docker("volume", "rm", "bad")
+
+
+def test_keys_that_no_terminal_sends(daemon: Daemon) -> None:
+    """Refused even where there is no terminal to detach from."""
+    daemon.docker("run", "-d", "--name", "plain", "busybox", "sleep", "300")
+    said = daemon.docker("attach", "--detach-keys", "ctrl-%", "plain", status=1)
+    assert "received 400" in said  # the client shows no more
+    daemon.docker("rm", "-f", "plain")
+
+
+def test_pulls_another_platforms_image(daemon: Daemon) -> None:
+    """`pier run` as docker does; here there is no registry to pull from."""
+    done = daemon.run(["docker", "run", "--platform", "linux/riscv64", "busybox"])
+    pier = [sys.executable, "-m", "pier"]
+    own = daemon.run([*pier, "run", "--platform", "linux/riscv64", "busybox"])
+    for each in (done, own):
+        assert b"Unable to find image 'busybox:latest' locally" in each.stderr

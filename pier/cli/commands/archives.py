@@ -32,20 +32,24 @@ def _platform(options: Options) -> str | None:
 
 
 def save(session: Session, options: Options, names: list[str]) -> None:
-    _refuse_terminal(options.text("output"), "save to a terminal")
+    _check_output(options.text("output"), "failed to save image")
     query = {"names": names, "platform": _platform(options)}
     write_archive(session.client.request("GET", "/images/get", query), options.text("output"))
 
 
 def export(session: Session, options: Options, names: list[str]) -> None:
-    _refuse_terminal(options.text("output"), "save to a terminal")
+    _check_output(options.text("output"), "failed to export container")
     response = session.client.request("GET", f"/containers/{quote(names[0])}/export")
     write_archive(response, options.text("output"))
 
 
-def _refuse_terminal(path: str, what: str) -> None:
+def _check_output(path: str, failed: str) -> None:
+    """Raise Fault, before anything is asked for, if it could not be written."""
     if not path and is_terminal(1):
-        raise Fault(f"cowardly refusing to {what}. Use the -o flag or redirect")
+        raise Fault("cowardly refusing to save to a terminal. Use the -o flag or redirect")
+    directory = os.path.dirname(path)
+    if directory and not os.path.isdir(directory):
+        raise Fault(f"{failed}: invalid output path: stat {directory}: no such file or directory")
 
 
 def write_archive(response: Response, path: str) -> None:

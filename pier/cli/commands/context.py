@@ -118,8 +118,8 @@ def remove(session: Session, options: Options, names: list[str]) -> int:
     def remove_one(name: str) -> None:
         if name == "default":
             raise Fault('context "default" cannot be removed')
-        if not options.on("force"):
-            get_context(directory, name)
+        if find_context(directory, name) is None and not options.on("force"):
+            raise Fault(f'context "{name}" does not exist')
         if name == current:
             if not options.on("force"):
                 raise Fault(f'context "{name}" is in use, set -f flag to force remove')

@@ -75,7 +75,7 @@ def _as_run_fault(session: Session, fault: Fault) -> Fault:
 
 def _exit_code(fault: Fault) -> int:
     if not isinstance(fault, ApiFault) or not getattr(fault, "starting", False):
-        return ENGINE_FAILED
+        return fault.code if fault.code == COMMAND_NOT_FOUND else ENGINE_FAILED
     text = fault.message.lower()
     if any(words in text for words in _NOT_FOUND):
         return COMMAND_NOT_FOUND
