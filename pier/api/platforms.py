@@ -21,11 +21,11 @@ class _Platform(msgspec.Struct):
     variant: str = ""
 
 
-def platforms_of(call: Call, since: int) -> tuple[str, ...]:
+def platforms_of(call: Call, since: int, key: str = "platform") -> tuple[str, ...]:
     """What was asked for, each as `os/arch[/variant]`; nothing from before API 1.`since`."""
     if not call.version.at_least(since):
         return ()
-    return tuple(_read(text) for text in call.texts("platform") if text)
+    return tuple(_read(text) for text in call.texts(key) if text)
 
 
 def _read(text: str) -> str:
@@ -40,9 +40,9 @@ def _read(text: str) -> str:
     return "/".join(filter(None, (platform.os, platform.architecture, platform.variant)))
 
 
-def image_of(call: Call, name: str, since: int) -> Image:
+def image_of(call: Call, name: str, since: int, key: str = "platform") -> Image:
     """The image `name`, if it is of one of the platforms asked for. Raises WrongPlatform."""
     image: Image = call.engine.images.get(name)
-    if platforms := platforms_of(call, since):
+    if platforms := platforms_of(call, since, key):
         call.engine.images.check_platform(name, image, platforms)
     return image

@@ -153,9 +153,10 @@ def test_platform_chooses_and_what_is_not_there_is_refused(
     words = daemon.docker("pull", "--platform", "linux/s390x", name, status=1)
     assert "was found but does not provide the specified platform (linux/s390x)" in words
     refused = "was found but does not match the specified platform: wanted linux/amd64"
-    for command in ("push", "save", "history", "image inspect"):
-        words = daemon.docker(*command.split(), "--platform", "linux/amd64", name, status=1)
-        assert refused in words
+    for command in ("push", "save", "history", "image inspect", "image rm"):
+        asked = (*command.split(), "--platform", "linux/amd64", name)
+        assert refused in daemon.docker(*asked, status=1)
+        assert refused in daemon.pier(*asked, status=1)
     theirs = daemon.docker("push", "--platform", "linux/arm64", name)
     assert daemon.pier("push", "--platform", "linux/arm64", name) == plain(theirs)
     assert daemon.docker("image", "inspect", "--platform", "linux/arm64/v8", name)
@@ -165,6 +166,7 @@ def test_platform_chooses_and_what_is_not_there_is_refused(
     assert "linux/amd64" in daemon.docker(
         "load", "--platform", "linux/amd64", stdin=archive, status=1
     )
+    assert "Untagged" in daemon.docker("image", "rm", "--platform", "linux/arm64", name)
     words = daemon.docker("pull", "--platform", "linux/arm64", f"{ours}/multi:amd64", status=1)
     assert "was found but does not match the specified platform" in words
 

@@ -133,6 +133,7 @@ async def tag(call: Call) -> web.StreamResponse:
 
 
 async def remove(call: Call) -> web.StreamResponse:
+    image_of(call, call.name, 50, "platforms")
     removed = await settled(
         call.engine.images.remove(
             call.name, force=call.flag("force"), prune=not call.flag("noprune")
