@@ -66,7 +66,7 @@ _FIXED = """\
         type filter hook forward priority filter; policy accept;
         oifname @bridges goto inbound
         iifname @internal drop
-        iifname @bridges oifname "docker0" ct status != dnat ct state new drop
+        iifname @bridges oifname "docker0" ct status & dnat == 0 ct state new drop
     }
     chain inbound {
         iifname . oifname @within accept

@@ -546,6 +546,26 @@ def test_a_neighbour_that_drops_gets_an_exception_for_our_bridges(tmp_path: Path
     on_a_host(tmp_path, body)
 
 
+def rename(link: str, name: str) -> None:
+    for change in ([link, "down"], [link, "name", name], [name, "up"]):
+        subprocess.run(["ip", "link", "set", *change], check=True)
+
+
+def test_dockers_containers_are_strangers_but_for_what_they_publish(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        rename("ptstw", "docker0")
+        await world.networks._table._nft.apply_script(
+            "table ip docker { chain publish { type nat hook prerouting priority -100;"
+            f" tcp dport 99 dnat to {OUTSIDE}:90; }}; }}"
+        )
+        up = await world.networks.bring_up(request(world.container(1), "bridge"))
+        with server(world.outside, 90):
+            assert await reach(up.netns_fd, HOST, 99) == HOST
+            assert await reach(up.netns_fd, OUTSIDE, 90, 0.3) == ""
+
+    on_a_host(tmp_path, body)
+
+
 def test_nothing_is_left_when_it_closes(tmp_path: Path) -> None:
     async def body(world: World) -> None:
         await world.networks.create(NetworkSpec(name="a"))
