@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pier.containers.facts import HostFacts
 from pier.containers.init_program import NoInit, find_init
+from pier.containers.inputs import APPARMOR_PROFILE
 from pier.engine.model import EngineFacts, RuntimeFacts
 from pier.linux import process
 from pier.runtime.oci_runtime import Runtimes
@@ -104,7 +105,8 @@ def daemon_id(data_root: Path) -> str:
 def _security_options(settings: Settings, host: HostFacts) -> tuple[str, ...]:
     profile = settings.seccomp_profile
     options = []
-    if host.apparmor:
+    # Pier loads no profile: without Docker's nothing is confined, and it must not look so.
+    if host.apparmor and APPARMOR_PROFILE in host.apparmor_profiles:
         options.append("name=apparmor")
     if host.seccomp:
         options.append(f"name=seccomp,profile={profile}")
