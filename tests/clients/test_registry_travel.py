@@ -23,6 +23,7 @@ from tests.clients.image_store import described, make_image, put_manifest, tar, 
 from tests.clients.registries import debian_registry, digest, http, pier_registry
 from tests.clients.test_registry_pull import blob_bytes
 from tests.daemon import Daemon
+from tests.docker_client import needs_docker_28
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a daemon needs root")
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -122,6 +123,7 @@ def plain(text: str) -> str:
     return re.sub(r"\x1b\[\d*m", "", text)
 
 
+@needs_docker_28
 def test_one_platform_of_an_index_is_pushed_and_the_client_notes_it(
     daemon: Daemon, ours: str, index: str
 ) -> None:
@@ -143,6 +145,7 @@ def test_one_platform_of_an_index_is_pushed_and_the_client_notes_it(
     assert f"{ours}/multi@{index}" in digests
 
 
+@needs_docker_28
 def test_platform_chooses_and_what_is_not_there_is_refused(
     daemon: Daemon, ours: str, index: str
 ) -> None:
