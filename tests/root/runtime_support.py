@@ -1,6 +1,7 @@
 """A container's ingredients for the runtime's tests: a busybox root, a config.json, a log."""
 
 import asyncio
+import contextlib
 import functools
 import os
 import shutil
@@ -235,3 +236,15 @@ async def until(condition: Callable[[], bool], deadline_s: float = 20) -> None:
     async with asyncio.timeout(deadline_s):
         while not condition():  # noqa: ASYNC110 - the condition is the kernel's
             await asyncio.sleep(0.01)
+
+
+def monitors_of(root: Path) -> list[int]:
+    """Processes, monitors above all, that still have something below `root` open."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        if int(process.name) == os.getpid():
+            continue
+        with contextlib.suppress(OSError):
+            if any(str(root) in str(fd.readlink()) for fd in (process / "fd").iterdir()):
+                found.append(int(process.name))
+    return found

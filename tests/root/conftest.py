@@ -1,0 +1,30 @@
+"""What tests of the runtime are given: containers that leave nothing behind."""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pier.linux import cgroup
+from tests.root.runtime_support import PARENT, Bench, forget_groups, monitors_of
+
+
+@pytest.fixture(params=["crun", "runc"])
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+    yield Bench(tmp_path, request.param)
+    deadline = time.monotonic() + 2
+    while (left := monitors_of(tmp_path)) and time.monotonic() < deadline:
+        time.sleep(0.01)  # a monitor that hung up is still on its way out
+    parents = map(Path, cgroup.layout().directories(PARENT))
+    groups = [path for parent in parents for path in parent.iterdir() if path.is_dir()]
+    for pid in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    forget_groups()
+    assert left == []
+    assert groups == []
+    assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
