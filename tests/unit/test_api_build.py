@@ -23,7 +23,7 @@ from pier.build.progress import (
 from pier.build.pruning import PruneRequest
 from pier.build.request import BuildRequest, BuildResult, StepFailed
 from pier.errors import InvalidArgument
-from tests.unit.test_api_routes import Client, connected
+from tests.unit.api_client import Client, connected
 
 IMAGE = "sha256:" + "1" * 64
 
