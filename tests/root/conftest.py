@@ -1,4 +1,4 @@
-"""What tests of the runtime are given: containers that leave nothing behind."""
+"""What tests against the kernel are given: containers that leave nothing behind, an image store."""
 
 import contextlib
 import os
@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from pier.events import Events
+from pier.images.store import Images
 from pier.linux import cgroup
+from pier.store.content import ContentStore
+from pier.store.database import Database
+from pier.store.leases import Leases
+from pier.store.snapshots import Snapshotter
+from tests.root.image_support import NOW
 from tests.root.runtime_support import PARENT, Bench, forget_groups, monitors_of
 
 
@@ -28,3 +35,13 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     assert left == []
     assert groups == []
     assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Iterator[Images]:
+    database = Database(tmp_path / "pier.db")
+    snapshotter = Snapshotter(tmp_path / "snapshots", database)
+    content = ContentStore(tmp_path / "content", database)
+    yield Images(database, content, snapshotter, Leases(database), Events(), lambda: NOW)
+    snapshotter.close()
+    database.close()
