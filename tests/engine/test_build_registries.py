@@ -7,6 +7,7 @@ import pytest
 
 from tests.clients.registries import pier_registry
 from tests.daemon import Daemon
+from tests.docker_client import needs_docker_28
 from tests.engine.build_support import PIER, said
 from tests.root.build_bench import context_tar
 
@@ -73,6 +74,7 @@ def test_pull_asks_for_every_image_once(daemon: Daemon, tmp_path: Path) -> None:
         assert said(output, "Pulling from other") == 1
 
 
+@needs_docker_28
 def test_each_stage_is_of_its_own_platform(
     daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
