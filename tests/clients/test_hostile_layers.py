@@ -15,8 +15,8 @@ import pytest
 from tests.clients.image_store import MadeImage, make_image, tar, upload
 from tests.clients.registries import digest, pier_registry
 from tests.daemon import Daemon
-from tests.root.test_archive import HOSTILE
-from tests.root.test_archive import tar as archive_of
+from tests.root.archive_support import tar as archive_of
+from tests.root.hostile_archives import HOSTILE
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a daemon needs root")
 CANARY = "precious"

@@ -45,3 +45,12 @@ def images(tmp_path: Path) -> Iterator[Images]:
     yield Images(database, content, snapshotter, Leases(database), Events(), lambda: NOW)
     snapshotter.close()
     database.close()
+
+
+@pytest.fixture
+def layer(tmp_path: Path) -> Path:
+    path = tmp_path / "world" / "layer"
+    path.mkdir(parents=True)
+    (tmp_path / "world" / "outside").mkdir()
+    (tmp_path / "world" / "outside" / "precious").write_text("precious")
+    return path
