@@ -1,5 +1,6 @@
 """A daemon's image store in a directory, and images of real layers, for pull and push tests."""
 
+import asyncio
 import gzip
 import hashlib
 import io
@@ -165,3 +166,30 @@ async def first(steps: AsyncIterator[Step], status: str) -> Step:
         if step.status == status:
             return step
     raise AssertionError(f"no step {status}")
+
+
+def two_layers(mark: str = "x") -> MadeImage:
+    return make_image(tar({"a": b"1", f"dir/{mark}": b"2"}), tar({"b": mark.encode()}))
+
+
+def read_file(store: Store, name: str, path: str) -> bytes:
+    """A file of an image, by its layers."""
+    for directory in store.snapshotter.chain(store.images.get(name).chain_id):
+        if (directory / path).exists():
+            return (directory / path).read_bytes()
+    raise AssertionError(path)
+
+
+def unleft(store: Store) -> None:
+    """Nothing half made is left behind."""
+    assert store.snapshotter.list_keys("unpack/") == []
+    assert list((store.root / "content" / "ingest").iterdir()) == []
+
+
+def make_here(store: Store, plain: bytes, name: str) -> None:
+    """An image of one plain tar layer, as a build leaves it."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield plain
+
+    asyncio.run(store.images.import_(chunks(), reference=name))

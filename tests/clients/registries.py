@@ -234,3 +234,12 @@ class Site:
 def stop_hard(process: subprocess.Popen[bytes]) -> None:
     process.send_signal(signal.SIGKILL)
     process.wait()
+
+
+def blob_bytes(host: str) -> float:
+    """Bytes of blobs the registry has taken in so far, by its own count."""
+    text = http("GET", f"http://{host}/metrics").body.decode()
+    for line in text.splitlines():
+        if line.startswith("pier_registry_blob_received_bytes_total"):
+            return float(line.split()[1])
+    raise AssertionError(text)

@@ -4,7 +4,6 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,6 @@ from tests.clients.image_store import (
     MadeImage,
     Store,
     make_image,
-    opened,
     pull,
     push,
     statuses,
@@ -27,12 +25,6 @@ from tests.clients.registries import Respond, Site, client, digest, pier_registr
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="layers are extracted as root")
 NOISE = random.Random(11).randbytes(3_000_000)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with opened(tmp_path / "store") as made:
-        yield made
 
 
 def serving(image: MadeImage, **troubles: web.Response) -> Respond:

@@ -20,8 +20,7 @@ from typing_extensions import override
 from pier.images.base import names_sources
 from pier.oci.image import ImageConfig, parse_image_config
 from tests.clients.image_store import described, make_image, put_manifest, tar, upload
-from tests.clients.registries import debian_registry, digest, http, pier_registry
-from tests.clients.test_registry_pull import blob_bytes
+from tests.clients.registries import blob_bytes, debian_registry, digest, http, pier_registry
 from tests.daemon import Daemon
 from tests.docker_client import needs_docker_28
 
