@@ -243,3 +243,18 @@ def blob_bytes(host: str) -> float:
         if line.startswith("pier_registry_blob_received_bytes_total"):
             return float(line.split()[1])
     raise AssertionError(text)
+
+
+def skopeo(command: str, *arguments: str) -> str:
+    flags = ["--tls-verify=false"]
+    if command == "copy":
+        flags = ["--src-tls-verify=false", "--dest-tls-verify=false"]
+    done = subprocess.run(
+        ["skopeo", "--insecure-policy", command, *flags, *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout

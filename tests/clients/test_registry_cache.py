@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from tests.clients.registries import (
     put_blob,
     put_image,
     running,
+    skopeo,
     small_image,
 )
 
@@ -229,21 +229,6 @@ def test_skopeo_copies_through_our_registry(tmp_path: Path) -> None:
         assert json.loads(listed)["Tags"] == ["2"]
         skopeo("delete", f"docker://{two}/c:2")
         assert http("GET", f"http://{two}/v2/c/manifests/2").status == 404
-
-
-def skopeo(command: str, *arguments: str) -> str:
-    flags = ["--tls-verify=false"]
-    if command == "copy":
-        flags = ["--src-tls-verify=false", "--dest-tls-verify=false"]
-    done = subprocess.run(
-        ["skopeo", "--insecure-policy", command, *flags, *arguments],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def write_layout(root: Path) -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.registries import debian_registry, http, pier_registry
-from tests.clients.test_registry_cache import skopeo
+from tests.clients.registries import debian_registry, http, pier_registry, skopeo
 from tests.daemon import Daemon
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a daemon needs root")

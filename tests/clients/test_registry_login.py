@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.registries import Site, debian_registry, pier_registry
+from tests.clients.registries import Site, debian_registry, pier_registry, skopeo
 from tests.clients.registry_accounts import TokenServer, htpasswd
-from tests.clients.test_registry_cache import skopeo
 from tests.daemon import Daemon
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a daemon needs root")

@@ -98,3 +98,9 @@ def build(root: Path) -> None:
     (root / "dir" / "sub").chmod(0o1777)
     os.utime(root / "dir" / "link", ns=(0, 5), follow_symlinks=False)
     os.utime(root / "fifo", ns=(0, -1_500_000_000))
+
+
+def world(layer: Path) -> dict[str, object]:
+    return {
+        name: about for name, about in tree(layer.parent).items() if not name.startswith("layer")
+    }

@@ -17,14 +17,8 @@ from pier.archive.header import PAX, format_entry, padding
 from pier.archive.layer import extract_layer
 from pier.archive.tarball import extract_tree
 from pier.errors import PierError
-from tests.root.archive_support import Member, directory, extract, hard, link, member, tar, tree
+from tests.root.archive_support import Member, directory, extract, hard, link, member, tar, world
 from tests.root.hostile_archives import HOSTILE
-
-
-def world(layer: Path) -> dict[str, object]:
-    return {
-        name: about for name, about in tree(layer.parent).items() if not name.startswith("layer")
-    }
 
 
 @pytest.mark.parametrize("name", HOSTILE)

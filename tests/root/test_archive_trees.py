@@ -13,8 +13,7 @@ import pytest
 
 from pier.archive.tarball import ExtractOptions, OverwriteRefused, extract_tree, write_tree
 from pier.errors import PierError
-from tests.root.archive_support import build, directory, link, member, tar, tree
-from tests.root.test_archive_hostile import world
+from tests.root.archive_support import build, directory, link, member, tar, tree, world
 
 Writer = Callable[[bytes], int]
 
