@@ -4,6 +4,7 @@ Nothing outside may change, and the same archive gets the same verdict: as a lay
 three, as a tree of files, where whiteouts are names like others, by the last two.
 """
 
+import copy
 import json
 import os
 import tarfile
@@ -49,7 +50,7 @@ def outside(daemon: Daemon) -> Path:
 def made(name: str, outside: Path) -> bytes:
     members = []
     for info, data in HOSTILE[name]:
-        copied = info.replace(deep=True)
+        copied = copy.copy(info)
         copied.name = info.name.replace("ABS", str(outside.parent)[1:])
         copied.linkname = info.linkname.replace("ABS", str(outside.parent)[1:])
         members.append((copied, data))

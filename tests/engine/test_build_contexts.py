@@ -2,6 +2,7 @@
 
 import io
 import json
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -113,8 +114,8 @@ def test_an_oci_layout_is_a_context(daemon: Daemon, context: Directory, tmp_path
     layout = tmp_path / "layout"
     daemon.pier("build", "-t", "layout:one", "-o", f"type=oci,dest={tmp_path}/l.tar", "-",
                 stdin=text)  # fmt: skip
-    with tarfile.open(tmp_path / "l.tar") as tar:
-        tar.extractall(layout, filter="data")
+    layout.mkdir()
+    subprocess.run(["tar", "-xf", tmp_path / "l.tar", "-C", layout], check=True)
     digest = json.loads((layout / "index.json").read_text())["manifests"][0]["digest"]
     daemon.docker("rmi", "layout:one")
     context.dockerfile(

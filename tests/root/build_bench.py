@@ -38,7 +38,8 @@ from pier.store.snapshots import Snapshotter
 
 PASSWD = b"root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n"
 GROUP = b"root:x:0:\napp:x:1000:\nstaff:x:50:app\n"
-GROUP_PARENT = f"/pier-test-build-{os.getpid()}"
+GROUP_PARENT = os.environ.setdefault("PIER_TEST_BUILDS", f"/pier-test-build-{os.getpid()}")
+"""One for a test and the processes it starts, which may be killed."""
 FACTS = read_host_facts()
 DEFAULTS = Defaults(
     log=LogSpec(), shm_bytes=1 << 26, stop_timeout_s=10, runtime="", cgroup_parent=GROUP_PARENT,
