@@ -218,13 +218,14 @@ def remove_stray(group: str, root: str = _STRAYS) -> None:
     """Remove what crun leaves on a hybrid host: plain directories beside the hierarchies.
 
     With the v2 mount out of its sight it takes the tmpfs that holds the v1 mounts for one, and
-    its cgroup.procs is a file of five bytes. A real group's cannot be unlinked.
+    its cgroup.procs and limits are plain files. A real group's cannot be unlinked.
     """
-    if layout().version == 2:
+    if layout().version == 2 or not group.strip("/"):
         return
-    for directory, _, _ in os.walk(f"{root}/{group.strip('/')}", topdown=False):
-        with contextlib.suppress(OSError):
-            os.unlink(f"{directory}/cgroup.procs")  # noqa: PTH108 - no pathlib in monitors
+    for directory, _, files in os.walk(f"{root}/{group.strip('/')}", topdown=False):
+        for name in files:
+            with contextlib.suppress(OSError):
+                os.unlink(f"{directory}/{name}")  # noqa: PTH108 - no pathlib in monitors
         with contextlib.suppress(OSError):
             os.rmdir(directory)  # noqa: PTH106
 

@@ -1,5 +1,9 @@
 """Layouts as hosts have them, and control files as the kernel writes them."""
 
+from pathlib import Path
+
+import pytest
+
 from pier.linux import cgroup
 
 V2 = "31 23 0:28 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n"
@@ -41,3 +45,15 @@ def test_control_files() -> None:
     }
     assert cgroup.parse_number("max\n") is None
     assert cgroup.parse_number("42\n") == 42
+
+
+@pytest.mark.skipif(cgroup.layout().version == 2, reason="crun leaves nothing on v2")
+def test_what_crun_leaves_beside_the_hierarchies_goes(tmp_path: Path) -> None:
+    stray = tmp_path / "parent" / "id"
+    stray.mkdir(parents=True)
+    (stray / "cgroup.procs").write_text("12345")
+    (stray / "memory.limit_in_bytes").write_text("1")
+    cgroup.remove_stray("/", str(tmp_path))
+    assert stray.exists()
+    cgroup.remove_stray("/parent/id", str(tmp_path))
+    assert list((tmp_path / "parent").iterdir()) == []
