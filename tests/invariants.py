@@ -111,8 +111,15 @@ def _networks(daemon: Daemon, records: _Records) -> Iterator[str]:
     for link in json.loads(listed):
         mark = link.get("ifalias", "")
         stray = mark == alias and link["ifname"] not in bridges
+        if not mark and link["ifname"] == f"br-{_id_of(link['address'])}":
+            yield f"link {link['ifname']} has no mark"
         if stray or (mark.startswith(f"{alias}:") and mark not in veths):
             yield f"link {link['ifname']} {mark}"
+
+
+def _id_of(address: str) -> str:
+    """The network's that a bridge's address was made of, up to two of its bits."""
+    return address.replace(":", "")
 
 
 def _published(daemon: Daemon) -> set[str]:

@@ -41,10 +41,10 @@ from pier.build.scope import StepLocks
 from pier.build.sources import ImageFinder
 from pier.errors import Failed, InvalidArgument, Unavailable
 from pier.images.store import Images
-from pier.images.transfer import blocking
 from pier.oci.reference import Reference, parse_reference
 from pier.runtime.oci_runtime import Runtimes
 from pier.runtime.spawners import Spawner
+from pier.threads import blocking
 
 _COUNTED_EVERY_NS = 3600 * 10**9
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)

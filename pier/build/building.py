@@ -36,10 +36,10 @@ from pier.build.state import PROXIES, first_state
 from pier.errors import InvalidArgument, PierError
 from pier.images.model import Image
 from pier.images.store import Images
-from pier.images.transfer import blocking
 from pier.oci.image import ImageConfig, RunConfig
 from pier.oci.platform import parse_platform
 from pier.oci.reference import Reference
+from pier.threads import blocking
 
 _ALWAYS_KNOWN = PROXIES | {"SOURCE_DATE_EPOCH"}
 _BUILDKIT = "BUILDKIT_"

@@ -10,8 +10,8 @@ from pier.build.lint import lint
 from pier.build.lint_stages import Surroundings, lint_stages
 from pier.build.parser import Dockerfile
 from pier.build.plan import Plan, PlanInputs, Program, Stage
-from pier.images.transfer import blocking
 from pier.oci.image import RunConfig
+from pier.threads import blocking
 
 _ARGUMENT = "BUILDKIT_DOCKERFILE_CHECK"
 _LONG = 300

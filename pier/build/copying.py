@@ -34,10 +34,10 @@ from pier.build.sources import Sources, opened_git
 from pier.build.steps import CopyStep, InlineFile, is_git_url, is_http_url
 from pier.build.trees import Entry, Tree
 from pier.errors import InvalidArgument
-from pier.images.transfer import blocking
 from pier.linux.mount import Overlay, open_overlay
 from pier.linux.paths import STRICTLY_BELOW, open_in_root
 from pier.oci.digest import digest_of
+from pier.threads import blocking
 
 _CHUNK = 1 << 20
 _PIVOT = "/./"

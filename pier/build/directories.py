@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from pier.images.transfer import blocking
 from pier.linux.trees import remove_tree
+from pier.threads import blocking
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 

@@ -11,8 +11,8 @@ from pier.archive.tarball import write_tree
 from pier.build.request import Output
 from pier.errors import InvalidArgument
 from pier.images.store import Images
-from pier.images.transfer import blocking
 from pier.linux.mount import Overlay, open_overlay
+from pier.threads import blocking
 
 FILES = ("local", "tar")
 ARCHIVES = ("oci", "docker")

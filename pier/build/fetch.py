@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 import aiohttp
 
 from pier.errors import Failed, InvalidArgument
-from pier.images.transfer import blocking
+from pier.threads import blocking
 
 MAX_DOWNLOAD_BYTES = 1 << 36
 _CHUNK = 256 * 1024

@@ -16,7 +16,7 @@ from pier.build.sources import below
 from pier.build.steps import is_git_url
 from pier.errors import InvalidArgument
 from pier.images.feed import work_on
-from pier.images.transfer import blocking
+from pier.threads import blocking
 
 PARCEL_MAIN = "context"
 """Where the main context is in a parcel of several."""

@@ -14,7 +14,6 @@ from pier.archive.layer_writer import Written, write_layer
 from pier.archive.walk import Directory, walk
 from pier.build.cache import StepKey
 from pier.build.cache_store import CacheStore, StepResult
-from pier.images.transfer import blocking
 from pier.linux.mount import Overlay
 from pier.linux.paths import STRICTLY_BELOW, open_in_root
 from pier.oci.digest import Digest
@@ -22,6 +21,7 @@ from pier.oci.image import next_chain_id
 from pier.store.content import ContentStore
 from pier.store.database import Database
 from pier.store.snapshots import Snapshotter
+from pier.threads import blocking
 
 KEY_PREFIX = "build/"
 LAYER_TYPE = "application/vnd.docker.image.rootfs.diff.tar"

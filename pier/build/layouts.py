@@ -16,9 +16,9 @@ from typing import BinaryIO
 from pier.errors import InvalidArgument
 from pier.images.model import Image
 from pier.images.store import Images
-from pier.images.transfer import blocking
 from pier.linux.paths import STRICTLY_BELOW, open_in_root
 from pier.oci.platform import Platform
+from pier.threads import blocking
 
 _TAG = "org.opencontainers.image.ref.name"
 _MAX_INDEX_BYTES = 4 << 20

@@ -25,7 +25,7 @@ from pier.build.run_mounts import RunMount
 from pier.build.sources import Sources
 from pier.build.trees import Found, Tree, entries_below, find_sources
 from pier.errors import InvalidArgument
-from pier.images.transfer import blocking
+from pier.threads import blocking
 
 _MAX_OPTIONS = 3500
 """mount(2) takes one page of options."""

@@ -20,7 +20,6 @@ from pier.build.directories import removed
 from pier.build.owners import Identity, find_identity
 from pier.build.stubs import forget_untouched, missing_paths, remove_stubs
 from pier.errors import Failed
-from pier.images.transfer import blocking
 from pier.linux import cgroup
 from pier.linux.mount import Overlay, open_overlay
 from pier.runtime.bundle import remove_bundle, write_bundle
@@ -29,6 +28,7 @@ from pier.runtime.oci_runtime import Runtimes
 from pier.runtime.orders import AttachOptions, MonitorOrder
 from pier.runtime.resources import Resources
 from pier.runtime.spawners import Spawner
+from pier.threads import blocking
 
 HOSTNAME = "buildkitsandbox"
 _SCRIPT_TARGET = "/dev/pipes/script"

@@ -25,12 +25,13 @@ from pier.build.trees import Tree, inside
 from pier.errors import InvalidArgument
 from pier.images.model import Image
 from pier.images.store import Images
-from pier.images.transfer import Report, blocking
+from pier.images.transfer import Report
 from pier.linux.mount import Overlay, open_overlay
 from pier.linux.paths import resolve_in_root
 from pier.oci.image import ImageConfig
 from pier.oci.platform import Platform
 from pier.registry.credentials import Auth
+from pier.threads import blocking
 
 IMAGE_SCHEME = "docker-image://"
 INPUT_SCHEME = "input:"

@@ -20,10 +20,10 @@ from pier.build.request import Layer
 from pier.build.scope import Scope
 from pier.build.stage import StageResult
 from pier.build.trees import Tree, entries_below, find_sources
-from pier.images.transfer import blocking
 from pier.linux.mount import Overlay, open_overlay
 from pier.linux.paths import STRICTLY_BELOW, open_in_root
 from pier.oci.image import History
+from pier.threads import blocking
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 

@@ -47,8 +47,8 @@ from pier.build.steps import (
 )
 from pier.build.syntax import parse_instruction
 from pier.errors import InvalidArgument
-from pier.images.transfer import blocking
 from pier.oci.image import History, ImageConfig
+from pier.threads import blocking
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

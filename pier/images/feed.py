@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TypeVar
 
+from pier.threads import ended
+
 T = TypeVar("T")
 
 _LIMIT = 8 * 1024 * 1024
@@ -103,15 +105,8 @@ async def work_on(chunks: AsyncIterator[bytes], work: Callable[[Iterator[bytes]]
         return await asyncio.shield(future)
     except BaseException:
         feed.end(Interrupted())
-        await _settled(future)
+        await ended(future)
         raise
-
-
-async def _settled(future: "asyncio.Future[T]") -> None:
-    """Wait for a thread's end, and take note of its error: another one is on its way."""
-    await asyncio.wait({future})
-    if not future.cancelled():
-        future.exception()
 
 
 async def from_thread(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
@@ -132,4 +127,4 @@ async def sampled(work: Callable[[], T], interval_s: float, done: list[T]) -> As
                 yield
         done.append(future.result())
     finally:
-        await _settled(future)
+        await ended(future)

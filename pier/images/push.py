@@ -16,7 +16,7 @@ from pier.errors import InvalidArgument, NotFound
 from pier.images.base import names_sources
 from pier.images.model import Image
 from pier.images.store import Images
-from pier.images.transfer import SHORT, Meter, Report, Step, Transfers, blocking, reported, retrying
+from pier.images.transfer import SHORT, Meter, Report, Step, Transfers, reported, retrying
 from pier.oci.digest import Descriptor, Digest
 from pier.oci.manifest import (
     DOCKER_LAYER,
@@ -35,6 +35,7 @@ from pier.registry.client import RegistryClient
 from pier.registry.credentials import Auth, credentials_for
 from pier.registry.uploads import Source, Uploads
 from pier.store.content import ContentStore, Ingest
+from pier.threads import blocking
 
 _CHUNK = 256 * 1024
 _MOUNT_ATTEMPTS = 3

@@ -19,12 +19,13 @@ from pier.archive.entry import InvalidArchive
 from pier.archive.layer import Extracted, extract_layer
 from pier.errors import InvalidArgument
 from pier.images.room import Room
-from pier.images.transfer import Meter, Pipe, blocking, settled
+from pier.images.transfer import Meter, Pipe
 from pier.images.unpack import DiffIdMismatch
 from pier.oci.digest import Descriptor, Digest, DigestMismatch
 from pier.registry.failures import WrongContent
 from pier.registry.repository import Repository
 from pier.store.content import ContentStore, Ingest, SizeMismatch
+from pier.threads import blocking, settled
 
 
 class LayerVerificationFailed(WrongContent):

@@ -83,25 +83,6 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return _first(first) if isinstance(first, BaseExceptionGroup) else first
 
 
-async def blocking(work: Callable[..., T], *arguments: object) -> T:
-    """Run `work` in a thread and wait for its end, even when cancelled meanwhile.
-
-    For threads that use a descriptor or a directory which the caller is about to close or remove.
-    """
-    return await settled(asyncio.get_running_loop().run_in_executor(None, work, *arguments))
-
-
-async def settled(future: "asyncio.Future[T]") -> T:
-    """The result of a thread's work; like `blocking` for one that was started before."""
-    try:
-        return await asyncio.shield(future)
-    except asyncio.CancelledError:
-        await asyncio.wait({future})
-        if not future.cancelled():
-            future.exception()  # marks it as seen: the cancellation is what counts
-        raise
-
-
 class Meter:
     """Reports bytes done of one layer, not more often than a terminal can show."""
 

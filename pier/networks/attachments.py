@@ -8,9 +8,8 @@ Callers hold the container's lock, so for one container these never overlap.
 import asyncio
 import importlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
 from pier.errors import Conflict, Failed, Forbidden
@@ -34,6 +33,7 @@ from pier.networks.publishing import Published, Publishing
 from pier.networks.sandbox import Namespace
 from pier.networks.store import Directories, Records
 from pier.networks.table import Table
+from pier.threads import blocking
 
 if TYPE_CHECKING:
     from pier.networks.dns import NameServer
@@ -154,7 +154,7 @@ class Attachments:
         endpoints = self._records.endpoints(container_id)
         running = self._running.setdefault(container_id, _Running())
         if running.namespace is None and not any(e.network.driver == "host" for e in endpoints):
-            running.namespace = await _in_thread(sandbox.of_process, pid, endpoints)
+            running.namespace = await blocking(sandbox.of_process, pid, endpoints)
         for port in await self._publishing.adopt(running.published, container_id, endpoints):
             _log.warning(
                 "container %s: host port %s/%s is in use by another program",
@@ -181,7 +181,7 @@ class Attachments:
             await self._publishing.follow(running.published, request, endpoints)
         except (OSError, sysctls.SysctlRefused, CannotPublish):
             self._records.delete_endpoint(endpoint.id)
-            await _in_thread(sandbox.detach, namespace, endpoint)
+            await blocking(sandbox.detach, namespace, endpoint)
             raise
         await self._serve_names(running, endpoints)
         self._tell("connect", endpoint)
@@ -201,8 +201,8 @@ class Attachments:
             await self._publishing.follow(running.published, request, left)
         self._records.delete_endpoint(gone.id)
         if running is not None and running.namespace is not None and gone.interface:
-            await _in_thread(sandbox.detach, running.namespace, gone)
-            await _in_thread(sandbox.set_ways_out, running.namespace, left)
+            await blocking(sandbox.detach, running.namespace, gone)
+            await blocking(sandbox.set_ways_out, running.namespace, left)
             await self._serve_names(running, left)
         self._tell("disconnect", gone)
 
@@ -248,12 +248,12 @@ class Attachments:
         present: Sequence[Endpoint] = (),
     ) -> None:
         try:
-            await _in_thread(self._equip, namespace, endpoints, request, present)
+            await blocking(self._equip, namespace, endpoints, request, present)
         except BridgeMissing as missing:
             _log.warning("%s: it is made again", missing)
             for endpoint in endpoints:
                 await self._devices.mend(endpoint.network)
-            await _in_thread(self._equip, namespace, endpoints, request, present)
+            await blocking(self._equip, namespace, endpoints, request, present)
 
     def _equip(
         self,
@@ -327,17 +327,3 @@ class Attachments:
             network.id,
             {"container": endpoint.container_id, "name": network.name, "type": network.driver},
         )
-
-
-async def _in_thread(work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-    """asyncio.to_thread, whose end is waited for even if the caller is cancelled.
-
-    The thread uses descriptors; they must not be closed, and their numbers used again, meanwhile.
-    """
-    loop = asyncio.get_running_loop()
-    future = loop.run_in_executor(None, partial(work, *arguments, **named))
-    try:
-        return await asyncio.shield(future)
-    except asyncio.CancelledError:
-        await asyncio.wait([future])
-        raise

@@ -51,9 +51,11 @@ def ensure(network: Network, instance: str) -> int:
             )
             link = host.find_link(network.bridge)
             assert link is not None
-            host.request(netlink.set_link(link.index, alias=alias_of(instance)))
         elif link.kind != "bridge":
             raise NotABridge(network.bridge)
+        # The kernel gives no alias at creation: a daemon may have been killed just before this.
+        if not link.alias and link.address == _own_mac(network):
+            host.request(netlink.set_link(link.index, alias=alias_of(instance)))
         _set_sysctls(network)
         _add_addresses(host, link, network)
         host.request(netlink.set_link(link.index, up=True))

@@ -33,11 +33,13 @@ from pier.networks.model import (
 from pier.networks.pool import SandboxPool
 from pier.networks.store import Database, Member, Records
 from pier.networks.table import Table
+from pier.threads import blocking
 
 _log = logging.getLogger(__name__)
 
 _DEVICE_NAME = re.compile(r"(?!(?:all|default)\Z)[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}\Z")
 _CHECK_EVERY_S = 30.0
+_IPV6_MTU = 1280  # RFC 8200, section 5
 _DRIVERS = ("bridge", "host", "null")
 _OTHERS_DRIVERS = ("macvlan", "ipvlan", "overlay")
 
@@ -179,11 +181,13 @@ class Networks:
             self._check_new(spec)
             network = await self._decide(Network(id=secrets.token_hex(32), spec=spec))
             self._check_device(network)
-            if network.bridge:
-                await asyncio.to_thread(self._make_bridge, network)
+            # First the row: a daemon killed from here on finds the device, however far it came.
             self._records.save_network(network)
-            if network.bridge:
-                await self._table.rewrite()
+            try:
+                await self._set_up(network)
+            except BaseException:
+                await self._forget(network)
+                raise
         self._tell("create", network)
         return network
 
@@ -276,6 +280,11 @@ class Networks:
         if self._settings.ip_forward:
             bridge.allow_forwarding(4)
 
+    async def _set_up(self, network: Network) -> None:
+        if network.bridge:
+            await blocking(self._make_bridge, network)
+            await self._table.rewrite()
+
     def _make_bridge(self, network: Network) -> None:
         bridge.ensure(network, self._settings.bridge)
         if network.pool6 and self._settings.ip_forward:
@@ -342,10 +351,14 @@ class Networks:
         # From here to the deletion of the row nothing awaits: nobody can come in between.
         if members := self._records.members(network.id):
             raise InUse(network, members)
-        self._records.delete_network(network.id)
-        await self._table.rewrite()
-        await asyncio.to_thread(bridge.remove, network.bridge, self._settings.bridge)
+        await self._forget(network)
         self._tell("destroy", network)
+
+    async def _forget(self, network: Network) -> None:
+        self._records.delete_network(network.id)
+        if network.bridge:
+            await self._table.rewrite()
+            await blocking(bridge.remove, network.bridge, self._settings.bridge)
 
     async def _keep_watch(self) -> None:
         while True:
@@ -382,3 +395,5 @@ def _check_driver(spec: NetworkSpec) -> None:
     mtu = spec.options.get("com.docker.network.driver.mtu") or "1500"
     if not mtu.isdecimal() or not 68 <= int(mtu) <= 65535:
         raise InvalidArgument(f"invalid value {mtu!r} for com.docker.network.driver.mtu")
+    if spec.enable_ipv6 and int(mtu) < _IPV6_MTU:
+        raise InvalidArgument(f"an MTU of {mtu} is too small for IPv6, which needs {_IPV6_MTU}")

@@ -84,7 +84,7 @@ def attach(namespace: Namespace, endpoint: Endpoint, instance: str, *, hairpin: 
         if outer_name:
             inner_name, namespace.spare = _SPARE, ""
         else:
-            outer_name = inner_name = f"veth{secrets.token_hex(4)}"
+            outer_name, inner_name = endpoint.veth, f"veth{secrets.token_hex(4)}"
             host.request(netlink.create_veth(outer_name, inner_name, peer_netns_fd=namespace.fd))
         namespace.veths.append(endpoint.veth)
         outer, port_of = _index(host, outer_name), _index(host, network.bridge)

@@ -147,6 +147,9 @@ def test_networks_are_found_refused_and_pruned_in_dockers_words(tmp_path: Path) 
         for kind, words, attempt in refused:
             with pytest.raises(kind, match=words):
                 await attempt()
+        small = {"com.docker.network.driver.mtu": "1279"}
+        with pytest.raises(InvalidArgument, match="1279 is too small for IPv6"):
+            await networks.create(NetworkSpec(name="v6", enable_ipv6=True, options=small))
         await create("used")
         await networks.bring_up(request(world.container(1), "used"))
         assert await networks.prune(lambda network: network.name != "zzz") == ["a"]

@@ -57,6 +57,44 @@ def test_after_a_crash_all_is_found_again(tmp_path: Path) -> None:
     on_a_host(tmp_path, body)
 
 
+def test_a_bridge_that_was_made_but_not_marked_is_ours_again(tmp_path: Path) -> None:
+    """The daemon was killed between two messages to the kernel: row and device are there."""
+
+    async def body(world: World) -> None:
+        network = await world.networks.create(NetworkSpec(name="a"))
+        with RouteSocket() as route:
+            made = route.find_link(network.bridge)
+            assert made is not None
+            route.request(netlink.delete_link(made.index))
+            route.request(netlink.create_bridge(made.name, mtu=1500, address=made.address))
+            await world.restarted()
+            mended = route.find_link(network.bridge)
+            assert mended is not None
+            assert (mended.alias, mended.up) == (made.alias, True)
+            await world.networks.remove("a")
+            assert route.find_link(network.bridge) is None
+
+    on_a_host(tmp_path, body)
+
+
+def test_a_network_that_is_given_up_is_not_there(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        with RouteSocket() as route:
+            there = {link.name for link in route.links()}
+            for delay_s in (0.0, 0.0002, 0.0004, 0.0006, 0.001, 0.0015, 0.002, 0.003):
+                made = None
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(delay_s):
+                        made = await world.networks.create(NetworkSpec(name="a"))
+                if made is not None:
+                    await world.networks.remove("a")
+                assert {link.name for link in route.links()} == there
+                names = [network.name for network in world.networks.list_()]
+                assert names == ["bridge", "host", "none"]
+
+    on_a_host(tmp_path, body)
+
+
 def test_a_start_that_is_cancelled_or_fails_leaves_nothing(tmp_path: Path) -> None:
     async def body(world: World) -> None:
         id_ = world.container(1)
