@@ -14,9 +14,10 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
-from pier.errors import Conflict, Forbidden, InvalidArgument, NotFound, NotSupported
+from pier.errors import Conflict, Forbidden, InvalidArgument, NotFound
 from pier.networks import bridge, files, ipam, pools
 from pier.networks.attachments import Attachments, Publisher
+from pier.networks.checks import check_spec
 from pier.networks.devices import Devices
 from pier.networks.model import (
     PREDEFINED,
@@ -39,9 +40,6 @@ _log = logging.getLogger(__name__)
 
 _DEVICE_NAME = re.compile(r"(?!(?:all|default)\Z)[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}\Z")
 _CHECK_EVERY_S = 30.0
-_IPV6_MTU = 1280  # RFC 8200, section 5
-_DRIVERS = ("bridge", "host", "null")
-_OTHERS_DRIVERS = ("macvlan", "ipvlan", "overlay")
 
 
 class NoSuchNetwork(NotFound):
@@ -67,16 +65,6 @@ class PredefinedName(Forbidden):
 class PredefinedNetwork(Forbidden):
     def __init__(self, name: str) -> None:
         super().__init__(f"{name} is a pre-defined network and cannot be removed")
-
-
-class OnlyOne(Forbidden):
-    def __init__(self, driver: str) -> None:
-        super().__init__(f'only one instance of "{driver}" network is allowed')
-
-
-class NoSuchDriver(NotFound):
-    def __init__(self, driver: str) -> None:
-        super().__init__(f'plugin "{driver}" not found')
 
 
 class InUse(Forbidden):
@@ -331,7 +319,7 @@ class Networks:
             raise InvalidArgument("invalid name: name is empty")
         if spec.name in PREDEFINED or spec.name == "default":
             raise PredefinedName(spec.name)
-        _check_driver(spec)
+        check_spec(spec)
         if self._records.find_network(spec.name):
             raise NameInUse(spec.name)
 
@@ -372,28 +360,3 @@ class Networks:
     def _tell(self, action: str, network: Network) -> None:
         attributes = {"name": network.name, "type": network.driver}
         self._events.publish("network", action, network.id, attributes)
-
-
-def _check_driver(spec: NetworkSpec) -> None:
-    """Refuse what cannot be made, rather than make something else."""
-    if spec.driver in _OTHERS_DRIVERS:
-        raise NotSupported(f"network driver {spec.driver} is not supported; use bridge")
-    if spec.driver not in _DRIVERS:
-        raise NoSuchDriver(spec.driver)
-    if spec.driver != "bridge":
-        raise OnlyOne(spec.driver)
-    if spec.ipam_driver != "default":
-        raise NoSuchDriver(spec.ipam_driver)
-    if spec.config_only or spec.config_from or spec.ingress:
-        raise NotSupported("networks for swarm, and configurations of networks, are not supported")
-    if not spec.enable_ipv4 and not spec.enable_ipv6:
-        raise InvalidArgument("IPv4 or IPv6 must be enabled")
-    for version in (4, 6):
-        mode = spec.options.get(f"com.docker.network.bridge.gateway_mode_ipv{version}", "nat")
-        if mode != "nat":
-            raise NotSupported(f"gateway mode {mode} is not supported; use nat")
-    mtu = spec.options.get("com.docker.network.driver.mtu") or "1500"
-    if not mtu.isdecimal() or not 68 <= int(mtu) <= 65535:
-        raise InvalidArgument(f"invalid value {mtu!r} for com.docker.network.driver.mtu")
-    if spec.enable_ipv6 and int(mtu) < _IPV6_MTU:
-        raise InvalidArgument(f"an MTU of {mtu} is too small for IPv6, which needs {_IPV6_MTU}")
