@@ -162,17 +162,20 @@ class Execs:
         rows, columns = console_size or spec.console_size or (0, 0)
         runtime = self._parts.runtime_of(container)
         bundle = self._parts.bundle(container.id)
+        process = found.process
+        if spec.tty and rows and columns:  # there before the program looks
+            process = {**process, "consoleSize": {"height": rows, "width": columns}}
         return ExecOrder(
             exec_id=found.record.id,
             container_id=container.id,
             directory=self._directory(container, found.record.id),
             runtime=runtime,
-            process=found.process,
+            process=process,
             terminal=spec.tty,
             console_size=ConsoleSize(rows, columns),
             stdin=spec.attach_stdin,
             cgroup=self._cgroups_path(container),
-            native=await plan(bundle, runtime, container.id, container.status.pid, found.process),
+            native=await plan(bundle, runtime, container.id, container.status.pid, process),
         )
 
     def _directory(self, container: Container, exec_id: str) -> Path:

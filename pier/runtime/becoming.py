@@ -24,7 +24,7 @@ from pier.oci.capabilities import NAMES
 from pier.runtime.failures import exec_failed, start_failed
 from pier.runtime.joining import join_groups
 from pier.runtime.prepared import NotPrepared, reset_signals
-from pier.runtime.stdio import ChildFds
+from pier.runtime.stdio import ChildFds, set_size
 
 _TIOCGPTPEER = 0x5441
 _PTMX = os.makedev(5, 2)
@@ -65,7 +65,7 @@ def _become(process: Process, setting: Setting, kept_fd: int) -> int:
     join_groups(setting.groups)
     with contextlib.suppress(OSError):  # no keyrings in this kernel, or no quota left
         privileges.join_session_keyring(setting.keyring)
-    stdio = setting.stdio if setting.console is None else _open_terminal(setting.console)
+    stdio = setting.stdio if setting.console is None else _open_terminal(process, setting.console)
     _arrange(stdio, kept_fd)
     _own_stdio(process["user"]["uid"])
     entered = _enter(process["cwd"], final=False)
@@ -89,7 +89,7 @@ def _become(process: Process, setting: Setting, kept_fd: int) -> int:
         raise BecomingFailed(exec_failed(process["args"][0], _why(error))) from error
 
 
-def _open_terminal(console: socket.socket) -> ChildFds:
+def _open_terminal(process: Process, console: socket.socket) -> ChildFds:
     """A terminal of the container's own; its master goes through `console`.
 
     What lies at /dev/ptmx is the container's: anything but the multiplexer is refused, and the
@@ -101,6 +101,8 @@ def _open_terminal(console: socket.socket) -> ChildFds:
         raise BecomingFailed(start_failed("open /dev/ptmx: not a terminal multiplexer"))
     os.set_blocking(master, True)
     unlock(master)
+    if size := process.get("consoleSize"):
+        set_size(master, size["height"], size["width"])
     slave = fcntl.ioctl(master, _TIOCGPTPEER, flags)
     socket.send_fds(console, [b"terminal"], [master])
     os.close(master)

@@ -53,6 +53,11 @@ def null_fds() -> ChildFds:
     return ChildFds(*(os.open(os.devnull, os.O_RDWR) for _ in range(3)))
 
 
+def set_size(terminal: int, height: int, width: int) -> None:
+    """TIOCSWINSZ: rows and columns. The kernel sends SIGWINCH to the foreground group."""
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, _WINSIZE.pack(height, width, 0, 0))
+
+
 class Console:
     """Receives the terminal from the runtime; remembers sizes asked for before it is there."""
 
@@ -95,12 +100,11 @@ class Console:
             self.on_open(self.fd)
 
     def resize(self, size: ConsoleSize) -> None:
-        """TIOCSWINSZ; the kernel sends SIGWINCH to the foreground group."""
+        """Now, or when the terminal comes."""
         self._size = size
         if self.fd >= 0 and (size.height or size.width):
-            packed = _WINSIZE.pack(size.height, size.width, 0, 0)
             with contextlib.suppress(OSError):
-                fcntl.ioctl(self.fd, termios.TIOCSWINSZ, packed)
+                set_size(self.fd, size.height, size.width)
 
     def close_listener(self) -> None:
         self._close_connection()

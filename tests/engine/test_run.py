@@ -131,8 +131,13 @@ def environment(daemon: Daemon) -> dict[str, str]:
 def test_a_terminal_with_resize_and_detach(daemon: Daemon, client: list[str]) -> None:
     argv = [*client, "run", "-it", "--name", "tty", "busybox", "sh"]
     with Terminal(argv, environment(daemon)) as terminal:
-        terminal.enter("stty size; echo ready\n")
-        assert "24 80" in terminal.expect("ready\r\n/ # ")
+
+        def sized() -> bool:
+            """Clients before 28 give the size after the start."""
+            terminal.enter("stty size; echo ready\n")
+            return "24 80" in terminal.expect("ready\r\n/ # ")
+
+        wait_until(sized, "the terminal has its size")
 
         def resized() -> bool:
             """The client may not watch its terminal yet: change the size until it does."""

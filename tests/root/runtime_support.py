@@ -106,7 +106,10 @@ class Bench:
         container_id = f"{self._count:02d}" + self.root.name.encode().hex()[-40:]
         bundle = self.root / "bundles" / container_id
         group = f"{PARENT}/{container_id}"
-        write_bundle(bundle, config(args, group, terminal=terminal, memory=memory))
+        configuration = config(args, group, terminal=terminal, memory=memory)
+        if size := fields.get("console_size"):
+            configuration["process"]["consoleSize"] = size._asdict()
+        write_bundle(bundle, configuration)
         for name in ("upper", "work"):
             (self.root / name / container_id).mkdir(parents=True)
         return MonitorOrder(
@@ -137,6 +140,8 @@ class Bench:
         name = f"exec{self._count}"
         terminal = bool(fields.get("terminal"))
         process = config(args, "", terminal=terminal)["process"] | fields.pop("process", {})
+        if size := fields.get("console_size"):
+            process["consoleSize"] = size._asdict()
         directory = self.root / "execs" / name
         if self.native:
             pid = int((Path(order.bundle) / "pid").read_text())
