@@ -80,9 +80,7 @@ def test_the_cache_is_shown_and_pruned(own_daemon: Daemon, context: Directory) -
     context.dockerfile("FROM busybox\nRUN head -c 100000 /dev/zero > /z\n")
     own_daemon.docker("build", str(context))
     own_daemon.docker("image", "prune", "-f")
-    rows = json.loads(own_daemon.docker("system", "df", "-v", "--format", "{{json .}}"))[
-        "BuildCache"
-    ]
+    rows = json.loads(own_daemon.docker("system", "df", "-v", "--format", "json"))["BuildCache"]
     sizes = [row["Size"] for row in rows]
     assert any(size.startswith("100") for size in sizes), sizes
     pruned = own_daemon.docker("builder", "prune", "-af")
@@ -168,7 +166,7 @@ def test_the_cache_is_pruned_by_what_it_is(own_daemon: Daemon, context: Director
     own_daemon.docker("build", "-t", "kept", str(context))
 
     def rows() -> list[tuple[str, str, str]]:
-        shown = own_daemon.docker("system", "df", "-v", "--format", "json")
+        shown = own_daemon.docker("system", "df", "-v", "--format", "{{json .}}")
         return [(row["CacheType"], row["Size"], row["Shared"])
                 for row in json.loads(shown)["BuildCache"]]  # fmt: skip
 
