@@ -78,7 +78,7 @@ def log_throughput(engine: Engine) -> float:
     engine.call("run", "--name", "writer", "--network", "none", "-d", "busybox", "sh", "-c", script)
     engine.call("wait", "writer")
     took = time.perf_counter() - begin
-    engine.call("rm", "writer")
+    engine.call("rm", "-f", "writer")
     return megabytes / took
 
 
