@@ -111,15 +111,15 @@ def _networks(daemon: Daemon, records: _Records) -> Iterator[str]:
     for link in json.loads(listed):
         mark = link.get("ifalias", "")
         stray = mark == alias and link["ifname"] not in bridges
-        if not mark and link["ifname"] == f"br-{_id_of(link['address'])}":
+        if not mark and _made_by_pier(link["ifname"], link["address"]):
             yield f"link {link['ifname']} has no mark"
         if stray or (mark.startswith(f"{alias}:") and mark not in veths):
             yield f"link {link['ifname']} {mark}"
 
 
-def _id_of(address: str) -> str:
-    """The network's that a bridge's address was made of, up to two of its bits."""
-    return address.replace(":", "")
+def _made_by_pier(name: str, address: str) -> bool:
+    """A bridge's name and address are both of its network's ID; of the address two bits are not."""
+    return name.startswith("br-") and name[5:] == address.replace(":", "")[2:]
 
 
 def _published(daemon: Daemon) -> set[str]:

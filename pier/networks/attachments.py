@@ -10,7 +10,7 @@ import importlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 from pier.errors import Conflict, Failed, Forbidden
 from pier.networks import bridge, ipam, sandbox, sysctls
@@ -38,8 +38,6 @@ from pier.threads import blocking
 if TYPE_CHECKING:
     from pier.networks.dns import NameServer
 
-P = ParamSpec("P")
-T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 

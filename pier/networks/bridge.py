@@ -6,6 +6,7 @@ devices with this daemon's alias are ever removed.
 
 import errno
 import secrets
+import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
 from pathlib import Path
@@ -18,6 +19,8 @@ from pier.networks.model import Network
 IPNetwork = IPv4Network | IPv6Network
 
 _RESOLV_CONF = Path("/etc/resolv.conf")
+_ensuring = threading.Lock()
+"""A container may start on a network, or the watch mend it, while it is still being made."""
 _BR_NETFILTER = "/proc/sys/net/bridge/bridge-nf-call-"
 
 
@@ -43,7 +46,7 @@ def ensure(network: Network, instance: str) -> int:
 
     One that somebody else made is used as it is, and given the addresses it lacks.
     """
-    with RouteSocket() as host:
+    with _ensuring, RouteSocket() as host:
         link = host.find_link(network.bridge)
         if link is None:
             host.request(

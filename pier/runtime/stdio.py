@@ -54,8 +54,12 @@ def null_fds() -> ChildFds:
 
 
 def set_size(terminal: int, height: int, width: int) -> None:
-    """TIOCSWINSZ: rows and columns. The kernel sends SIGWINCH to the foreground group."""
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, _WINSIZE.pack(height, width, 0, 0))
+    """TIOCSWINSZ: rows and columns, of which 16 bits count, as in Docker.
+
+    The kernel sends SIGWINCH to the foreground group.
+    """
+    packed = _WINSIZE.pack(height & 0xFFFF, width & 0xFFFF, 0, 0)
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, packed)
 
 
 class Console:

@@ -119,3 +119,23 @@ def _readable_by_all(path: Path, root: Path) -> bool:
             return False
         above = above.parent
     return bool(os.stat(path).st_mode & 0o004)
+
+
+def test_a_terminal_larger_than_any_hurts_nobody(daemon: Daemon) -> None:
+    """Sizes have 32 bits in the API, 16 in the kernel: what is above is cut off, as by Docker."""
+    sizes = {"ConsoleSize": [65_536 + 33, 65_536 + 99]}
+    body = {"Image": "busybox", "Tty": True, "OpenStdin": True, "HostConfig": sizes}
+    _, made = daemon.api("POST", "/v1.51/containers/create?name=large", body)
+    assert daemon.api("POST", f"/v1.51/containers/{made['Id']}/start")[0] == 204
+    assert daemon.docker("exec", "large", "stty", "-F", "/dev/console", "size") == "33 99\n"
+    resized = daemon.api("POST", "/v1.51/containers/large/resize?h=65546&w=4294901860")
+    assert resized[0] == 200
+    assert daemon.docker("exec", "large", "stty", "-F", "/dev/console", "size") == "10 100\n"
+    asked = {"Cmd": ["sleep", "60"], "Tty": True, **sizes}
+    _, one = daemon.api("POST", "/v1.51/containers/large/exec", asked)
+    started = {"Detach": True, "Tty": True, **sizes}
+    assert daemon.api("POST", f"/v1.51/exec/{one['Id']}/start", started)[0] == 200
+    assert daemon.api("POST", f"/v1.51/exec/{one['Id']}/resize?h=70000&w=80")[0] == 200
+    _, state = daemon.api("GET", f"/v1.51/exec/{one['Id']}/json")
+    assert state["Running"]
+    daemon.docker("rm", "-f", "large")

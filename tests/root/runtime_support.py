@@ -140,8 +140,6 @@ class Bench:
         name = f"exec{self._count}"
         terminal = bool(fields.get("terminal"))
         process = config(args, "", terminal=terminal)["process"] | fields.pop("process", {})
-        if size := fields.get("console_size"):
-            process["consoleSize"] = size._asdict()
         directory = self.root / "execs" / name
         if self.native:
             pid = int((Path(order.bundle) / "pid").read_text())

@@ -11,6 +11,7 @@ from pier.errors import Failed
 from pier.events import Events
 from pier.linux import netlink
 from pier.linux.netlink import RouteSocket
+from pier.networks import bridge
 from pier.networks.model import AddressPool, NetworkSettings, NetworkSpec, Pool, PortRequest
 from pier.networks.networks import Networks
 from pier.store.database import Database
@@ -73,6 +74,22 @@ def test_a_bridge_that_was_made_but_not_marked_is_ours_again(tmp_path: Path) -> 
             assert (mended.alias, mended.up) == (made.alias, True)
             await world.networks.remove("a")
             assert route.find_link(network.bridge) is None
+
+    on_a_host(tmp_path, body)
+
+
+def test_several_who_miss_a_bridge_make_one(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        network = await world.networks.create(NetworkSpec(name="a"))
+        with RouteSocket() as route:
+            for _ in range(10):
+                link = route.find_link(network.bridge)
+                assert link is not None
+                route.request(netlink.delete_link(link.index))
+                made = await asyncio.gather(
+                    *(asyncio.to_thread(bridge.ensure, network, "ptst0") for _ in range(4))
+                )
+                assert len(set(made)) == 1
 
     on_a_host(tmp_path, body)
 

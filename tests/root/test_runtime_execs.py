@@ -50,12 +50,29 @@ async def test_exec_output_can_be_captured_up_to_a_bound(bench: Bench, *, native
     with pytest.raises(RuntimeFailed, match="executable file not found") as caught:
         await missing.start()
     assert caught.value.exit_code == 127
-    terminal = await bench.exec(order, "sh", "-c", "stty size", terminal=True, capture_bytes=99)
-    await terminal.resize(10, 20)
-    await terminal.start()
-    await terminal.wait()
     await container.kill()
-    for monitor in (small, large, terminal, container):
+    for monitor in (small, large, container):
+        await monitor.ended()
+
+
+@pytest.mark.parametrize("native", [False, True])
+@scenario
+async def test_a_terminal_has_its_size_before_the_program_looks(
+    bench: Bench, *, native: bool
+) -> None:
+    """The order says nothing of a size here: the monitor's own setting of it may come late."""
+    order = bench.order("sleep", "1000")
+    container = await bench.spawner.launch(order)
+    await container.start()
+    bench.native = native
+    process = {"consoleSize": {"height": 33, "width": 99}}
+    terminal = await bench.exec(
+        order, "stty", "size", terminal=True, process=process, capture_bytes=99
+    )
+    await terminal.start()
+    assert (await terminal.wait()).output == b"33 99\r\n"
+    await container.kill()
+    for monitor in (terminal, container):
         await monitor.ended()
 
 
