@@ -10,7 +10,6 @@ directory without a row is left alone: it may hold the only copy of somebody's d
 
 import asyncio
 import contextlib
-import json
 import os
 import re
 import sqlite3
@@ -18,6 +17,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from pier.errors import Conflict, Failed, InvalidArgument, NotFound
 from pier.events import Events
@@ -27,6 +28,7 @@ from pier.linux.mount import unmount_all
 from pier.linux.mount_options import parse_mount_options
 from pier.linux.trees import remove_tree, tree_size
 from pier.store.database import Database
+from pier.store.rows import RowReader
 
 LOCAL = "local"
 ANONYMOUS_LABEL = "com.docker.volume.anonymous"
@@ -72,8 +74,7 @@ class NoSuchVolumeDriver(NotFound):
 
 
 class InvalidVolume(InvalidArgument):
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
+    """The sentence is Docker's."""
 
 
 class VolumeInUse(Conflict):
@@ -88,8 +89,8 @@ class VolumeStillMounted(Conflict):
 
 class MountFailed(Failed):
     def __init__(self, name: str, reason: str) -> None:
-        words = f"error while mounting volume '{name}': failed to mount local volume: "
-        super().__init__(words + reason)
+        what = f"error while mounting volume '{name}'"
+        super().__init__(f"{what}: failed to mount local volume: {reason}")
 
 
 class PruneRunning(Conflict):
@@ -114,21 +115,21 @@ class Volumes:
         self._active: dict[str, set[str]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._pruning = False
+        self._rows = RowReader("volume", "name", self._from_row)
 
     def find(self, name: str) -> Volume | None:
         row = self._database.execute("SELECT * FROM volumes WHERE name = ?", (name,)).fetchone()
-        return None if row is None else self._from_row(row)
+        return None if row is None else self._rows.read(row)
 
     def get(self, name: str) -> Volume:
-        """Raises NoSuchVolume."""
-        volume = self.find(name)
-        if volume is None:
-            raise NoSuchVolume(name)
-        return volume
+        """Raises NoSuchVolume, DamagedRecord."""
+        if volume := self.find(name):
+            return volume
+        raise NoSuchVolume(name)
 
     def list_(self) -> list[Volume]:
         rows = self._database.execute("SELECT * FROM volumes ORDER BY name")
-        return [self._from_row(row) for row in rows]
+        return self._rows.read_all(rows)
 
     def users(self, name: str) -> list[str]:
         """The IDs of the containers, running or not, that have it."""
@@ -159,8 +160,9 @@ class Volumes:
                 _make_directory(self._root / volume.name)
             else:
                 self._database.execute("DELETE FROM volumes WHERE name = ?", (volume.name,))
+        known = {row["name"] for row in self._database.execute("SELECT name FROM volumes")}
         for path in self._root.iterdir() if self._root.is_dir() else ():
-            if not path.name.startswith(_REMOVED) and self.find(path.name) is None:
+            if not path.name.startswith(_REMOVED) and path.name not in known:
                 with contextlib.suppress(OSError):
                     (path / "_data").rmdir()
                 with contextlib.suppress(OSError):
@@ -205,11 +207,9 @@ class Volumes:
     async def remove(self, name: str, *, force: bool = False) -> None:
         """Remove it with its content. Raises NoSuchVolume (not with `force`) and VolumeInUse."""
         async with self._lock(name):
-            volume = self.find(name)
+            volume = self.find(name) if force else self.get(name)
             if volume is None:
-                if force:
-                    return
-                raise NoSuchVolume(name)
+                return
             self._check_unused(volume)
             await asyncio.to_thread(unmount_all, volume.mountpoint)
             self._delete_row(volume)
@@ -281,11 +281,11 @@ class Volumes:
         check_options(name, options)
         self._root.mkdir(mode=0o701, parents=True, exist_ok=True)
         _make_directory(self._root / name)
+        texts = [msgspec.json.encode(dict(pairs)).decode() for pairs in (labels, options)]
         self._database.execute(
             "INSERT INTO volumes VALUES (?, ?, ?, ?, ?)",
-            (name, anonymous, json.dumps(dict(labels)), json.dumps(dict(options)),
-             self._clock_ns()),
-        )  # fmt: skip
+            (name, anonymous, *texts, self._clock_ns()),
+        )
         volume = self.get(name)
         self._publish("create", volume)
         return volume
@@ -324,8 +324,8 @@ class Volumes:
         return Volume(
             name=row["name"],
             mountpoint=self._root / row["name"] / "_data",
-            labels=json.loads(row["labels_json"]),
-            options=json.loads(row["options_json"]),
+            labels=msgspec.json.decode(row["labels_json"], type=dict[str, str]),
+            options=msgspec.json.decode(row["options_json"], type=dict[str, str]),
             created_ns=row["created_ns"],
             anonymous=bool(row["anonymous"]),
         )

@@ -9,7 +9,7 @@ from pier.api.schema.endpoints import EndpointSettings, from_endpoint
 from pier.api.schema.networks import live_settings
 from pier.containers.model import Container
 from pier.containers.spec import EndpointSpec
-from pier.errors import NotFound
+from pier.errors import NotFound, PierError
 
 
 class Views:
@@ -31,10 +31,10 @@ class Views:
         )
 
     def _links(self, container: Container) -> Iterator[str]:
-        """Kept by ID, shown by name; one to a container that is gone is not shown."""
+        """Kept by ID, shown by name; one to a container that is gone, or damaged, is not shown."""
         for text in container.spec.host.links:
             other_id, _, alias = text.partition(":")
-            with contextlib.suppress(NotFound):
+            with contextlib.suppress(PierError):
                 other = self._engine.containers.get(other_id)
                 yield f"/{other.name}:/{container.name}/{alias}"
 

@@ -4,6 +4,7 @@ A row's layer is kept by a lease named after its key, so images may come and go 
 directory and blob go with the next collection after the row.
 """
 
+import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -63,7 +64,7 @@ class CacheStore:
             "RETURNING result_json",
             (now_ns, key),
         ).fetchone()
-        return None if row is None else msgspec.json.decode(row["result_json"], type=StepResult)
+        return None if row is None else _result(row)
 
     def add(self, step: StepKey, result: StepResult, now_ns: int) -> None:
         """Remember a result, in place of an earlier one. Its files are in place already."""
@@ -104,12 +105,9 @@ class CacheStore:
             (step.instruction, step.parent, _CANDIDATES),
         )
         return [
-            StepKey(
-                str(row["parent"]),
-                str(row["instruction"]),
-                msgspec.json.decode(row["inputs_json"], type=dict[str, str]),
-            )
+            StepKey(str(row["parent"]), str(row["instruction"]), inputs)
             for row in rows
+            if (inputs := _inputs(row)) is not None
         ]
 
     def list_(self) -> list[CacheRecord]:
@@ -155,9 +153,24 @@ class CacheStore:
         known = set(chain_ids)
         rows = self._database.execute("SELECT key, result_json FROM build_cache").fetchall()
         for row in rows:
-            result = msgspec.json.decode(row["result_json"], type=StepResult)
-            if result.chain_id and result.chain_id not in known:
+            result = _result(row)
+            if result is None or (result.chain_id and result.chain_id not in known):
                 self._remove(str(row["key"]))
+
+
+def _inputs(row: sqlite3.Row) -> dict[str, str] | None:
+    try:
+        return msgspec.json.decode(row["inputs_json"], type=dict[str, str])
+    except msgspec.MsgspecError:
+        return None
+
+
+def _result(row: sqlite3.Row) -> StepResult | None:
+    """None for a row that cannot be read: the step is done again, and the row written anew."""
+    try:
+        return msgspec.json.decode(row["result_json"], type=StepResult)
+    except msgspec.MsgspecError:
+        return None
 
 
 def _lease(key: str) -> str:

@@ -15,6 +15,7 @@ from random import Random
 
 from pier.containers import mounts
 from pier.containers.facts import HostFacts
+from pier.containers.image_defaults import usable
 from pier.containers.init_program import find_init
 from pier.containers.links import Links
 from pier.containers.log_order import check_log
@@ -33,6 +34,7 @@ from pier.errors import Failed, InvalidArgument, NotFound
 from pier.images.model import Image
 from pier.linux.mount import open_overlay
 from pier.linux.paths import makedirs_in_root
+from pier.oci.image import RunConfig
 
 HOST_PORTS_DISCARDED = "Published ports are discarded when using host network mode"
 
@@ -72,8 +74,9 @@ class Creation:
         chosen = self._name(name, container_id[:SHORT_ID])
         image = self._parts.images.get(asked.image)
         self._check_platform(image, platform, asked.image)
-        spec = self._completed(asked, image, container_id)
-        warnings = self._check(spec)
+        defaults = usable(image.config.run)
+        spec = self._completed(asked, defaults.run, container_id)
+        warnings = [*defaults.warnings, *self._check(spec)]
         check_asked(asked)
         kept = supported(with_defaults(spec.host.resources), self._facts).resources
         spec = replace(spec, host=replace(spec.host, resources=kept))
@@ -109,8 +112,10 @@ class Creation:
         if parts and (parts if len(parts) > 1 else ["linux", *parts])[:2] != have.split("/")[:2]:
             raise NoSuchPlatform(name, wanted, have)
 
-    def _completed(self, asked: ContainerSpec, image: Image, container_id: str) -> ContainerSpec:
-        spec = merge(asked, image.config.run)
+    def _completed(
+        self, asked: ContainerSpec, image: RunConfig, container_id: str
+    ) -> ContainerSpec:
+        spec = merge(asked, image)
         host = completed_host(spec.host, self._parts.defaults)
         host = replace(
             host,

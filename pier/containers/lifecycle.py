@@ -13,11 +13,13 @@ from pier.containers.model import Container
 from pier.containers.parts import Parts, log
 from pier.containers.removal import RemovalInProgress, Remover
 from pier.containers.signals import parse_signal
+from pier.containers.spec import ContainerSpec
 from pier.containers.state import Operation, State, next_state
 from pier.containers.supervisor import Supervisor
 from pier.containers.waiting import Condition, Waiter
 from pier.errors import Conflict, Failed, NotModified, PierError
 from pier.runtime.monitors import MonitorLost
+from pier.store.rows import DamagedRecord
 
 KILL_PATIENCE_S = 10.0
 """How long a SIGKILL may take to show before the daemon says so."""
@@ -215,8 +217,17 @@ class Lifecycle:
         self._parts.announce(container, "unpause")
 
     async def remove(self, name: str, *, volumes: bool, force: bool) -> None:
-        """Raises MustStopFirst unless `force`, RemovalInProgress if another is at it."""
-        container = self._parts.store.get(name)
+        """Raises MustStopFirst unless `force`, RemovalInProgress if another is at it.
+
+        One whose record cannot be read goes by force: it may run.
+        """
+        try:
+            container = self._parts.store.get(name)
+        except DamagedRecord:
+            if not force:
+                raise
+            await self._remove_damaged(self._parts.store.id_of(name))
+            return
         if container.state is State.REMOVING:
             raise RemovalInProgress(name)
         if container.state.active:
@@ -230,6 +241,16 @@ class Lifecycle:
             if now.state.active:
                 raise MustStopFirst(now, paused=now.state is State.PAUSED)
             await self._remover.remove(now, volumes=volumes)
+
+    async def _remove_damaged(self, container_id: str) -> None:
+        """What was asked is replaced by nothing. Its anonymous volumes stay: nobody knows them."""
+        bare = Container(
+            id=container_id, name="", image_id="", state=State.REMOVING, spec=ContainerSpec()
+        )
+        async with self._parts.live[container_id].lock:
+            self._parts.store.update(bare)
+            await self._supervisor.take_down(container_id)
+            await self._remover.finish(bare)
 
 
 async def _ended(waiter: Waiter, patience_s: float | None) -> bool:

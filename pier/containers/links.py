@@ -170,7 +170,7 @@ def environment(container: Container, links: Iterable[Link]) -> tuple[str, ...]:
 
 def _variables(container: Container, link: Link) -> Iterator[str]:
     prefix = link.alias.upper().replace("-", "_")
-    ports = sorted(parse_exposed(link.other.spec.exposed_ports))
+    ports = parse_exposed(link.other.spec.exposed_ports)
     for number, protocol in ports[:1]:
         yield f"{prefix}_PORT={protocol}://{link.address}:{number}"
     for number, protocol in ports:

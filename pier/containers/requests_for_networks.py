@@ -64,7 +64,7 @@ def port_requests(spec: ContainerSpec) -> list[PortRequest]:
         bound = {(port.port, port.protocol) for port in ports}
         ports += [
             PortRequest(port=port.number, protocol=port.protocol)
-            for port in dict.fromkeys(parse_exposed(spec.exposed_ports))
+            for port in parse_exposed(spec.exposed_ports)
             if port not in bound
         ]
     return ports

@@ -44,7 +44,7 @@ class Restorer:
                 await self._restore_one(container)
             except (PierError, OSError):
                 log.exception("container %s: not restored", container.id)
-        known = {container.id for container in self._parts.store.list_()}
+        known = set(self._parts.store.ids())
         self._remover.sweep(known)
         await self._parts.networks.sweep(known)
         for container in reversed(self._parts.store.list_()):

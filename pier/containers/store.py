@@ -6,6 +6,7 @@ knows Docker's JSON. All calls are quick and made on the event loop's thread.
 
 import re
 import sqlite3
+from collections.abc import Sequence
 
 import msgspec
 
@@ -14,6 +15,7 @@ from pier.containers.spec import ContainerSpec
 from pier.containers.state import State
 from pier.errors import Conflict, InvalidArgument, NotFound
 from pier.store.database import Database
+from pier.store.rows import RowReader
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _HEX = re.compile(r"[0-9a-f]{1,64}")
@@ -67,6 +69,7 @@ class ContainerStore:
         self._mounts = msgspec.json.Decoder(tuple[MountPoint, ...])
         self._status = msgspec.json.Decoder(Status)
         self._encode = msgspec.json.Encoder().encode
+        self._rows = RowReader("container", "id", self._from_row)
         self._cache: dict[str, Container] = {}
 
     def add(self, container: Container) -> None:
@@ -113,18 +116,32 @@ class ContainerStore:
         return None if row is None else str(row["id"])
 
     def find(self, container_id: str) -> Container | None:
-        """By full ID."""
+        """By full ID. Raises DamagedRecord."""
         if cached := self._cache.get(container_id):
             return cached
-        row = self._database.execute(
+        row = self._row(container_id)
+        return None if row is None else self._rows.read(row)
+
+    def _row(self, container_id: str) -> sqlite3.Row | None:
+        row: sqlite3.Row | None = self._database.execute(
             f"SELECT {_COLUMNS} FROM containers WHERE id=?",  # noqa: S608
             (container_id,),
         ).fetchone()
-        return None if row is None else self._from_row(row)
+        return row
+
+    def _readable(self, container_id: str) -> Sequence[Container]:
+        """The one, or none."""
+        if cached := self._cache.get(container_id):
+            return (cached,)
+        row = self._row(container_id)
+        return () if row is None else self._rows.read_all((row,))
 
     def get(self, name: str) -> Container:
-        """By full ID, then exact name, then unique ID prefix, as Docker looks containers up."""
-        found = self.find(name) or self._by_name(name.removeprefix("/")) or self._by_prefix(name)
+        """By full ID, then exact name, then unique ID prefix, as Docker looks containers up.
+
+        Raises NoSuchContainer, AmbiguousPrefix, DamagedRecord.
+        """
+        found = self.find(self.id_of(name))
         if found is None:
             raise NoSuchContainer(name)
         return found
@@ -137,18 +154,26 @@ class ContainerStore:
             raise NoOtherContainer(name) from None
 
     def list_(self) -> list[Container]:
-        """All, newest first."""
-        rows = self._database.execute(
-            "SELECT id FROM containers ORDER BY created_ns DESC, id"
-        ).fetchall()
-        found = (self.find(row["id"]) for row in rows)
-        return [container for container in found if container is not None]
+        """All whose records can be read, newest first."""
+        return [container for id_ in self.ids() for container in self._readable(id_)]
 
-    def _by_name(self, name: str) -> Container | None:
-        holder = self.holder(name)
-        return None if holder is None else self.find(holder)
+    def ids(self) -> list[str]:
+        """Of all, newest first, those with a record that cannot be read among them."""
+        rows = self._database.execute("SELECT id FROM containers ORDER BY created_ns DESC, id")
+        return [str(row["id"]) for row in rows.fetchall()]
 
-    def _by_prefix(self, prefix: str) -> Container | None:
+    def id_of(self, name: str) -> str:
+        """The ID that a name, an ID or a prefix means, readable or not. Raises NoSuchContainer."""
+        found = self._exact_id(name) or self.holder(name.removeprefix("/")) or self._prefixed(name)
+        if found is None:
+            raise NoSuchContainer(name)
+        return found
+
+    def _exact_id(self, container_id: str) -> str | None:
+        known = container_id in self._cache or self._row(container_id) is not None
+        return container_id if known else None
+
+    def _prefixed(self, prefix: str) -> str | None:
         if not _HEX.fullmatch(prefix):
             return None
         rows = self._database.execute(
@@ -156,7 +181,7 @@ class ContainerStore:
         ).fetchall()
         if len(rows) > 1:
             raise AmbiguousPrefix(prefix)
-        return self.find(rows[0]["id"]) if rows else None
+        return str(rows[0]["id"]) if rows else None
 
     def _changing(self, container: Container) -> tuple[str, str, str, str]:
         return (

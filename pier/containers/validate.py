@@ -72,6 +72,10 @@ def _check_process(spec: ContainerSpec) -> None:
     for entry in spec.env:
         if entry.partition("=")[0] == "":
             raise InvalidSpec(f"invalid environment variable: {entry}")
+    words = (*(spec.entrypoint or ()), *(spec.cmd or ()), *spec.env, *spec.volumes)
+    for text in (*words, spec.user, spec.working_dir):
+        if "\0" in text:
+            raise InvalidSpec(f"invalid value {text[:100]!r}: it holds a NUL byte")
 
 
 def _check_words(spec: ContainerSpec) -> None:

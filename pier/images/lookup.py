@@ -2,10 +2,9 @@
 
 import re
 
-from pier.errors import InvalidArgument
 from pier.images.model import Image, NoSuchImage
 from pier.images.records import ImageRecords
-from pier.oci.reference import Reference, parse_reference
+from pier.oci.reference import Reference, find_reference
 
 _ID = re.compile(r"(?:sha256:)?([a-f0-9]{4,64})")
 
@@ -18,10 +17,8 @@ def is_id_of(name: str, image: Image) -> bool:
 
 def parse_name(name: str) -> Reference | None:
     """The reference a name may be, with its tag; None for one that can only be an ID."""
-    try:
-        return parse_reference(name).tagged()
-    except InvalidArgument:
-        return None
+    reference = find_reference(name)
+    return reference.tagged() if reference else None
 
 
 def find_image(records: ImageRecords, name: str) -> Image | None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pier.images.model import Image
 from pier.oci.digest import Descriptor, Digest
 from pier.oci.image import ImageConfig, parse_image_config
+from pier.oci.reference import find_reference
 from pier.store.content import ContentStore
 from pier.store.database import Database
 
@@ -62,10 +63,11 @@ class ImageRecords:
         ).fetchall()
 
     def references(self, image_id: str) -> list[str]:
+        """Those that can be read; one that cannot goes with its image."""
         rows = self._database.execute(
             "SELECT reference FROM tags WHERE image = ? ORDER BY reference", (image_id,)
         )
-        return [str(row["reference"]) for row in rows]
+        return [str(row["reference"]) for row in rows if find_reference(row["reference"])]
 
     def tags_of(self, name: str) -> list[str]:
         """Tags (not digests) under a full name without tag."""

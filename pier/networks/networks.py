@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
-from pier.errors import Conflict, Forbidden, InvalidArgument, NotFound
+from pier.errors import Conflict, Forbidden, InvalidArgument, NotFound, PierError
 from pier.networks import bridge, files, ipam, pools
 from pier.networks.attachments import Attachments, Publisher
 from pier.networks.checks import check_spec
@@ -34,6 +34,7 @@ from pier.networks.model import (
 from pier.networks.pool import SandboxPool
 from pier.networks.store import Database, Member, Records
 from pier.networks.table import Table
+from pier.store.rows import DamagedRecord
 from pier.threads import blocking
 
 _log = logging.getLogger(__name__)
@@ -153,8 +154,16 @@ class Networks:
         if len(matches) > 1:
             raise AmbiguousNetwork(name, len(matches))
         if not matches:
-            raise NoSuchNetwork(name)
+            raise self._missing(name)
         return matches[0]
+
+    def _missing(self, name: str) -> PierError:
+        """Not there, or there with a record that nobody can read."""
+        try:
+            self._records.find_network(name)
+        except DamagedRecord as damaged:
+            return damaged
+        return NoSuchNetwork(name)
 
     def list_(self) -> list[Network]:
         return self._records.networks()
@@ -281,14 +290,15 @@ class Networks:
     async def _make_predefined(self) -> None:
         """`bridge`, `host` and `none` always exist; `bridge` follows the settings."""
         now = time.time_ns()
+        readable = {network.name: network for network in self._records.networks()}
         for number, (name, driver) in enumerate((("host", "host"), ("none", "null")), start=1):
-            if self._records.find_network(name) is None:
+            if name not in readable:
                 spec = NetworkSpec(name=name, driver=driver)
-                network = Network(id=secrets.token_hex(32), spec=spec, created_ns=now + number)
+                network = Network(id=self._kept_id(name), spec=spec, created_ns=now + number)
                 self._records.save_network(network)
-        known = self._records.find_network("bridge")
+        known = readable.get("bridge")
         default = Network(
-            id=known.id if known else secrets.token_hex(32),
+            id=self._kept_id("bridge"),
             spec=NetworkSpec(
                 name="bridge",
                 enable_ipv6=self._settings.ipv6,
@@ -298,6 +308,10 @@ class Networks:
             created_ns=known.created_ns if known else now,
         )
         self._records.save_network(await self._decide(default))
+
+    def _kept_id(self, name: str) -> str:
+        """Of the network as it is, though its record may be damaged, or a new one."""
+        return self._records.find_id(name) or secrets.token_hex(32)
 
     async def _decide(self, network: Network) -> Network:
         """With subnets and gateways; host and none have none."""

@@ -24,6 +24,7 @@ from pier.networks.model import (
     PublishedPort,
     Resolving,
 )
+from pier.store.rows import RowReader
 
 
 class Database(Protocol):
@@ -77,15 +78,23 @@ class Records:
         self.transaction = database.transaction
         self.changes = 0
         """Grows with every change of endpoints, so that what is derived can be kept meanwhile."""
+        self._networks = RowReader("network", "network_id", _network)
+        self._endpoints = RowReader("endpoint", "id", _endpoint)
+        self._members = RowReader("endpoint", "id", _member)
 
     def networks(self) -> list[Network]:
         rows = self._database.execute(_NETWORKS + " ORDER BY created_ns, id")
-        return [_network(row) for row in rows]
+        return self._networks.read_all(rows)
 
     def find_network(self, name: str) -> Network | None:
-        """By full name."""
+        """By full name. Raises DamagedRecord."""
         row = self._database.execute(_NETWORKS + " WHERE n.name = ?", (name,)).fetchone()
-        return _network(row) if row else None
+        return self._networks.read(row) if row else None
+
+    def find_id(self, name: str) -> str | None:
+        """A network's, whether the rest of its record can be read or not."""
+        row = self._database.execute("SELECT id FROM networks WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row["id"])
 
     def save_network(self, network: Network) -> None:
         self._database.execute(
@@ -109,23 +118,16 @@ class Records:
             _ENDPOINTS + " WHERE e.container = ? ORDER BY e.rowid",
             (container_id,),
         )
-        return [_endpoint(row) for row in rows]
+        return self._endpoints.read_all(rows)
 
     def all_endpoints(self) -> list[Endpoint]:
-        return [_endpoint(row) for row in self._database.execute(_ENDPOINTS)]
+        return self._endpoints.read_all(self._database.execute(_ENDPOINTS))
 
     def members(self, network_id: str) -> list[Member]:
         rows = self._database.execute(
             _ENDPOINTS + " WHERE e.network = ? ORDER BY e.rowid", (network_id,)
         )
-        return [
-            Member(
-                container_id=row["container"],
-                container_name=row["container_name"],
-                endpoint=_endpoint(row),
-            )
-            for row in rows
-        ]
+        return self._members.read_all(rows)
 
     def used_addresses(self, network_id: str) -> set[str]:
         rows = self._database.execute(
@@ -275,6 +277,14 @@ def _endpoint(row: sqlite3.Row) -> Endpoint:
         ),
         row["ipv4"] or "",
         row["ipv6"] or "",
+    )
+
+
+def _member(row: sqlite3.Row) -> Member:
+    return Member(
+        container_id=row["container"],
+        container_name=row["container_name"],
+        endpoint=_endpoint(row),
     )
 
 

@@ -8,6 +8,7 @@ fields survive. Times are nanoseconds since the epoch, 0 for none.
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import msgspec
 
@@ -16,6 +17,8 @@ from pier.oci.digest import Digest, parse_digest
 from pier.oci.timestamp import format_time, parse_time
 
 MAX_LAYERS = 125
+_LATEST_NS = 2**63 - 1
+"""The year 2262, and 1677 the other way: what 64 bits of nanoseconds hold, and a row."""
 
 
 class InvalidImageConfig(InvalidArgument):
@@ -89,28 +92,34 @@ class ImageConfig:
     raw: bytes = field(default=b"", repr=False, compare=False)
 
 
+_Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""What a client written in Go can read."""
+_Words = list[str | None] | None
+"""As Go reads them, which other tools rely on: null is "" wherever a string may be."""
+
+
 class _Healthcheck(msgspec.Struct, omit_defaults=True):
-    Test: list[str] | None = None
-    Interval: int | None = None
-    Timeout: int | None = None
-    StartPeriod: int | None = None
-    StartInterval: int | None = None
-    Retries: int | None = None
+    Test: _Words = None
+    Interval: _Int64 | None = None
+    Timeout: _Int64 | None = None
+    StartPeriod: _Int64 | None = None
+    StartInterval: _Int64 | None = None
+    Retries: _Int64 | None = None
 
 
 class _Run(msgspec.Struct, omit_defaults=True):
     User: str | None = None
     ExposedPorts: dict[str, dict[str, object] | None] | None = None
-    Env: list[str] | None = None
-    Entrypoint: list[str] | None = None
-    Cmd: list[str] | None = None
+    Env: _Words = None
+    Entrypoint: _Words | str = None
+    Cmd: _Words | str = None
     Volumes: dict[str, dict[str, object] | None] | None = None
     WorkingDir: str | None = None
-    Labels: dict[str, str] | None = None
+    Labels: dict[str, str | None] | None = None
     StopSignal: str | None = None
     Healthcheck: _Healthcheck | None = None
-    OnBuild: list[str] | None = None
-    Shell: list[str] | None = None
+    OnBuild: _Words = None
+    Shell: _Words | str = None
     ArgsEscaped: bool | None = None
 
 
@@ -157,7 +166,7 @@ def _from_wire(wire: _Config, data: bytes) -> ImageConfig:
         variant=wire.variant or "",
         os_version=wire.os_version or "",
         os_features=tuple(wire.os_features or ()),
-        created_ns=parse_time(wire.created or ""),
+        created_ns=min(max(parse_time(wire.created or ""), -_LATEST_NS), _LATEST_NS),
         author=wire.author or "",
         run=_run_from_wire(wire.config or _Run()),
         diff_ids=tuple(parse_digest(text) for text in diff_ids),
@@ -170,25 +179,32 @@ def _run_from_wire(wire: _Run) -> RunConfig:
     return RunConfig(
         user=wire.User or "",
         exposed_ports=tuple(sorted(wire.ExposedPorts or ())),
-        env=tuple(wire.Env or ()),
-        entrypoint=None if wire.Entrypoint is None else tuple(wire.Entrypoint),
-        cmd=None if wire.Cmd is None else tuple(wire.Cmd),
+        env=_words(wire.Env),
+        entrypoint=None if wire.Entrypoint is None else _words(wire.Entrypoint),
+        cmd=None if wire.Cmd is None else _words(wire.Cmd),
         volumes=tuple(sorted(wire.Volumes or ())),
         working_dir=wire.WorkingDir or "",
-        labels=wire.Labels or {},
+        labels={key: value or "" for key, value in (wire.Labels or {}).items()},
         stop_signal=wire.StopSignal or "",
         healthcheck=_healthcheck_from_wire(wire.Healthcheck),
-        on_build=tuple(wire.OnBuild or ()),
-        shell=tuple(wire.Shell or ()),
+        on_build=_words(wire.OnBuild),
+        shell=_words(wire.Shell),
         args_escaped=wire.ArgsEscaped or False,
     )
+
+
+def _words(wire: Sequence[str | None] | str | None) -> tuple[str, ...]:
+    """Docker's older tools wrote a command of one word as a string."""
+    if isinstance(wire, str):
+        return (wire,)
+    return tuple(word or "" for word in wire or ())
 
 
 def _healthcheck_from_wire(wire: _Healthcheck | None) -> Healthcheck | None:
     if wire is None:
         return None
     return Healthcheck(
-        test=tuple(wire.Test or ()),
+        test=_words(wire.Test),
         interval_ns=wire.Interval or 0,
         timeout_ns=wire.Timeout or 0,
         start_period_ns=wire.StartPeriod or 0,

@@ -120,6 +120,14 @@ def parse_reference(text: str) -> Reference:
     return Reference(domain, path, tag, digest)
 
 
+def find_reference(text: str) -> Reference | None:
+    """What `parse_reference` reads; None for what it refuses."""
+    try:
+        return parse_reference(text)
+    except InvalidArgument:
+        return None
+
+
 def _split_digest(text: str) -> tuple[str, Digest | None]:
     rest, at, digest = text.partition("@")
     if not at:

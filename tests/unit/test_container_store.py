@@ -16,6 +16,7 @@ from pier.containers.store import (
     checked_name,
 )
 from pier.store.database import Database
+from pier.store.rows import DamagedRecord
 
 
 @pytest.fixture
@@ -85,6 +86,23 @@ def test_all_of_it_survives_a_restart(tmp_path: Path) -> None:
     database.close()
     database = Database(tmp_path / "pier.db")
     assert ContainerStore(database).get("web") == kept
+    database.close()
+
+
+def test_a_row_that_cannot_be_read_is_left_out_of_the_list_and_still_known(tmp_path: Path) -> None:
+    database = Database(tmp_path / "pier.db")
+    ContainerStore(database).add(container("a", "web"))
+    ContainerStore(database).add(container("b", "bad"))
+    database.execute("UPDATE containers SET spec_json = '[]' WHERE name = 'bad'")
+    store = ContainerStore(database)
+    assert [found.name for found in store.list_()] == ["web"]
+    assert set(store.ids()) == {"a" * 64, "b" * 64}
+    for name in ("bad", "bbb", "b" * 64):
+        assert store.id_of(name) == "b" * 64
+        with pytest.raises(DamagedRecord, match=f"the record of container {'b' * 64} cannot be"):
+            store.get(name)
+    with pytest.raises(NameInUse):
+        store.add(container("c", "bad"))
     database.close()
 
 

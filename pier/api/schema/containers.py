@@ -17,6 +17,7 @@ from pier.api.schema.host import HostConfig, PortBindingJson, from_host
 from pier.api.schema.mounts import MountPointJson, from_mount_point
 from pier.api.schema.words import rfc3339, state_text
 from pier.api.versions import ApiVersion
+from pier.containers.exposed import parse_exposed
 from pier.containers.model import Container, Health
 from pier.containers.state import State
 
@@ -382,9 +383,10 @@ def port_list(view: View) -> list[PortJson]:
         )
         for port in view.ports
     ]
-    published = {f"{port.port}/{port.protocol}" for port in view.ports}
-    for exposed in view.container.spec.exposed_ports:
-        if exposed not in published:
-            number, _, protocol = exposed.partition("/")
-            ports.append(PortJson(private_port=int(number), type=protocol))
+    published = {(port.port, port.protocol) for port in view.ports}
+    ports += [
+        PortJson(private_port=exposed.number, type=exposed.protocol)
+        for exposed in parse_exposed(view.container.spec.exposed_ports)
+        if exposed not in published
+    ]
     return sorted(ports, key=lambda port: (port.private_port, port.type, str(port.ip)))
