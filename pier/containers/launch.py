@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pier.containers.model import Container
+from pier.errors import PierError
 from pier.linux.mount import Overlay
 from pier.runtime.monitors import Monitor
 
@@ -37,7 +38,10 @@ class Step(Protocol):
         """Provide it. May raise, leaving it half done."""
 
     async def down(self, container_id: str) -> None:
-        """Remove whatever there is of it; nothing is fine. Raises OSError if stuck."""
+        """Remove whatever there is of it; nothing is fine.
+
+        Raises OSError or PierError if stuck.
+        """
 
 
 async def bring_up(steps: Sequence[Step], launch: Launch) -> None:
@@ -56,7 +60,7 @@ async def take_down(steps: Sequence[Step], container_id: str) -> None:
     for step in reversed(steps):
         try:
             await step.down(container_id)
-        except OSError as error:
+        except (OSError, PierError) as error:
             stuck.append(error)
     if stuck:
         raise ExceptionGroup(f"container {container_id}: could not clean up", stuck)

@@ -1,10 +1,14 @@
 """After a daemon restart: every record is compared with the machine and put right.
 
 `state.reconcile` decides, from the record, a living monitor and an exit file; here it is carried
-out. Containers are restored one after another, and one that cannot be does not keep the others.
+out. Containers are restored one after another, and one that cannot be, or not soon, does not keep
+the others: it is tried again in the background, for a container that nobody watches would be
+"running" for ever.
 """
 
-from collections.abc import Callable
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from pier.containers.commit import FROZEN_MARK
@@ -15,9 +19,13 @@ from pier.containers.placement import Placement
 from pier.containers.removal import Remover
 from pier.containers.state import Action, State, reconcile
 from pier.containers.supervisor import Supervisor
-from pier.errors import PierError
 from pier.linux import cgroup
 from pier.runtime.monitors import Monitor, adopt, read_exit
+
+PATIENCE_S = 5.0
+"""How long one container may keep the others waiting: its monitor or its process may be stuck."""
+FIRST_RETRY_S = 1.0
+LONGEST_RETRY_S = 60.0
 
 
 class Restorer:
@@ -40,48 +48,90 @@ class Restorer:
     async def restore(self) -> None:
         """Before the first request is served. Restarts by policy come last, in the background."""
         for container in reversed(self._parts.store.list_()):
+            done = asyncio.Event()
+            self._parts.spawn(self._persist(container.id, done))
             try:
-                await self._restore_one(container)
-            except (PierError, OSError):
-                log.exception("container %s: not restored", container.id)
+                async with asyncio.timeout(PATIENCE_S):
+                    await done.wait()
+            except TimeoutError:
+                log.warning("container %s: not restored yet; the others go on", container.id)
         known = set(self._parts.store.ids())
         self._remover.sweep(known)
         await self._parts.networks.sweep(known)
         for container in reversed(self._parts.store.list_()):
-            if wants_start(container):
-                self._parts.store.update(replace(container, state=State.RESTARTING))
-                self._parts.spawn(self._supervisor.restart_now(container.id))
-            elif container.spec.host.auto_remove and not container.state.active:
-                self._parts.spawn(self._remover.auto_remove(container.id))
+            try:
+                self._go_on(container)
+            except Exception:
+                log.exception("container %s: not started again", container.id)
+
+    async def _persist(self, container_id: str, done: asyncio.Event) -> None:
+        """Restore one container, again and again; `done` after the first attempt."""
+        delay_s = FIRST_RETRY_S
+        while (container := self._parts.store.find(container_id)) is not None:
+            try:
+                await self._restore_one(container)
+                return
+            except Exception:
+                log.exception("container %s: not restored", container_id)
+            finally:
+                done.set()
+            await asyncio.sleep(delay_s)
+            delay_s = min(2 * delay_s, LONGEST_RETRY_S)
+
+    def _go_on(self, container: Container) -> None:
+        """What its policy has in store for a container that is not running."""
+        if wants_start(container):
+            self._parts.store.update(replace(container, state=State.RESTARTING))
+            self._parts.spawn(self._supervisor.restart_now(container.id))
+        elif container.spec.host.auto_remove and not container.state.active:
+            self._parts.spawn(self._remover.auto_remove(container.id))
 
     async def _restore_one(self, container: Container) -> None:
-        bundle = self._parts.bundle(container.id)
-        monitor = await adopt(bundle)
-        ended = read_exit(bundle)
-        alive = monitor is not None and ended is None
-        action = reconcile(container.state, alive=alive, exit_recorded=ended is not None)
-        log.debug("container %s: %s", container.id, action.value)
-        match action:
-            case Action.ADOPT:
-                assert monitor is not None
-                await self._adopt(container, monitor)
-            case Action.SETTLE | Action.LOST:
-                self._parts.live[container.id].monitor = monitor
-                await self._supervisor.settle(container.id, ended or self._supervisor.lost())
-            case Action.KILL | Action.SWEEP:
-                self._parts.live[container.id].monitor = monitor
-                await self._supervisor.take_down(container.id)
-            case Action.FINISH_REMOVAL:
-                self._parts.live[container.id].monitor = monitor
-                await self._supervisor.take_down(container.id)
-                await self._remover.finish(container)
+        live = self._parts.live[container.id]
+        async with live.lock:
+            bundle = self._parts.bundle(container.id)
+            monitor = await adopt(bundle)
+            ended = read_exit(bundle)
+            alive = monitor is not None and ended is None
+            action = reconcile(container.state, alive=alive, exit_recorded=ended is not None)
+            log.debug("container %s: %s", container.id, action.value)
+            match action:
+                case Action.ADOPT:
+                    assert monitor is not None
+                    await self._adopt(container, monitor)
+                    return
+                case Action.KILL | Action.SWEEP:
+                    live.monitor = monitor
+                    await self._supervisor.take_down(container.id)
+                    return
+                case Action.FINISH_REMOVAL:
+                    live.monitor = monitor
+                    await self._supervisor.take_down(container.id)
+                    await self._remover.finish(container)
+                    return
+        live.monitor = monitor
+        await self._supervisor.settle(container.id, ended or self._supervisor.lost())
 
     async def _adopt(self, container: Container, monitor: Monitor) -> None:
-        container = self._agreeing(container)
-        await self._parts.networks.adopt(container.id, container.status.pid)
-        await self._connections.settle(container)
-        await self._placement.hold_volumes(container)
+        """Supervise it, whatever else cannot be taken in hand again.
+
+        Where the process has ended and its monitor still reads what children of it write, the
+        exit is settled like any other; its pid may be somebody else's by now.
+        """
+        if not monitor.over:
+            container = await self._taken_in_hand(container)
         self._supervisor.supervise(container, monitor)
+
+    async def _taken_in_hand(self, container: Container) -> Container:
+        with _logged(container, "frozen or not is not known"):
+            container = self._agreeing(container)
+        with _logged(container, "its network is not taken in hand again"):
+            await self._parts.networks.adopt(container.id, container.status.pid)
+        with _logged(container, "its networks may not be those of its record"):
+            await self._connections.settle(container)
+        with _logged(container, "its volumes are not known to be in use"):
+            await self._placement.hold_volumes(container)
+        return container
 
     def _agreeing(self, container: Container) -> Container:
         """Pause and unpause change the control group first: what was never told is undone.
@@ -97,6 +147,15 @@ class Restorer:
             container = replace(container, state=State.RUNNING)
             self._parts.store.update(container)
         return container
+
+
+@contextlib.contextmanager
+def _logged(container: Container, what: str) -> Iterator[None]:
+    """The block may fail: the container is to be supervised all the same."""
+    try:
+        yield
+    except Exception:
+        log.exception("container %s: %s", container.id, what)
 
 
 def wants_start(container: Container) -> bool:

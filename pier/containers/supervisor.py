@@ -24,6 +24,7 @@ from pier.runtime.orders import Exit
 
 LOST_EXIT_CODE = 255
 START_FAILED_CODE = 128
+SETTLE_AGAIN_S = 5.0
 
 
 class Supervisor:
@@ -104,7 +105,17 @@ class Supervisor:
             ended = await monitor.wait()
         except MonitorLost:
             ended = read_exit(self._parts.bundle(container_id)) or self.lost()
-        await self.settle(container_id, ended)
+        await self._settle_at_last(container_id, ended)
+
+    async def _settle_at_last(self, container_id: str, ended: Exit) -> None:
+        """Again where it cannot be (the disk is full, say), or it would be "running" for ever."""
+        while True:
+            try:
+                await self.settle(container_id, ended)
+                return
+            except Exception:
+                log.exception("container %s: its end is not settled yet", container_id)
+            await asyncio.sleep(SETTLE_AGAIN_S)
 
     def lost(self) -> Exit:
         """The exit of a container that ended while nobody was watching."""
@@ -136,7 +147,7 @@ class Supervisor:
         """Remove all a running container needs; what is stuck is logged and left to the sweep."""
         try:
             await take_down(self._steps, container_id)
-        except* OSError as stuck:
+        except* (OSError, PierError) as stuck:
             log.warning("container %s: %s", container_id, stuck.exceptions)
 
     def _restart_delay(self, container: Container, ended: Exit, live: Live) -> float | None:

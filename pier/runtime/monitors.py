@@ -66,6 +66,11 @@ class Monitor:
         self._ended: asyncio.Future[None] = loop.create_future()
         self._connection = Connection(sock, self._on_notice, self._on_end)
 
+    @property
+    def over(self) -> bool:
+        """Whether the process is known to have ended."""
+        return self._exit.done()
+
     async def ready(self) -> str:
         """The monitor's state: ready, starting, running, ended. Raises Failed if it failed."""
         return await asyncio.shield(self._hello)
@@ -212,9 +217,11 @@ def _connect(directory: Path) -> socket.socket | None:
 
 
 def read_exit(directory: Path) -> Exit | None:
-    """What a monitor left behind, None if its process has not ended (or it was killed)."""
+    """What a monitor left behind, None if its process has not ended (or it was killed).
+
+    None too if the file is damaged, as the loss of power leaves it: nobody would ever mend it.
+    """
     try:
-        text = (directory / protocol.EXIT_NAME).read_text()
-    except FileNotFoundError:
+        return protocol.to_exit(json.loads((directory / protocol.EXIT_NAME).read_bytes()))
+    except (FileNotFoundError, ValueError, TypeError, AttributeError):
         return None
-    return protocol.to_exit(json.loads(text))
