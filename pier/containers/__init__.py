@@ -12,7 +12,7 @@ mounts      volumes and binds made ready for a start; copy-up
 launch      bringing a container up by steps, and taking it down
 supervisor  the task that waits on a monitor and settles the exit
 containers  the operations: create, start, stop, kill, remove, ...
-exec        further processes in a running container
+exec        further processes in a running container; exec_records remembers them for a while
 health      probes and their verdict
 logs        reading back what the monitor wrote
 stats       the cgroup's figures

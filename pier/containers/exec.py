@@ -9,38 +9,39 @@ import secrets
 import shutil
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pier.containers.attach import parse_detach_keys
+from pier.containers.exec_records import KEPT_NS, Exec, ExecRecords
 from pier.containers.model import Container
 from pier.containers.native_exec import plan
 from pier.containers.parts import Parts
 from pier.containers.requests import ExecRecord, ExecSpec
 from pier.containers.state import State
-from pier.errors import Conflict, InvalidArgument, NotFound
+from pier.containers.waiting import set_within
+from pier.errors import Conflict, InvalidArgument
 from pier.runtime.monitors import Client, Monitor, MonitorLost, RuntimeFailed
 from pier.runtime.orders import AttachOptions, ConsoleSize, ExecOrder, Exit
 
 NOT_STARTED_CODE = 126
-KEPT_NS = 10 * 60 * 1_000_000_000
-"""How long an exec that ended can still be inspected."""
+END_PATIENCE_S = 5.0
+"""How long a command that ended, or was killed for it took too long, is waited for."""
+
+FORGETS_PER_KEPT = 5
+"""How often what has ended is looked at, in the time that it is kept."""
 
 MakeProcess = Callable[[Container, ExecSpec], Awaitable[dict[str, object]]]
 """The OCI process object of an exec: user looked up inside, environment, rights."""
 
 
-class NoSuchExec(NotFound):
-    def __init__(self, exec_id: str) -> None:
-        super().__init__(f"No such exec instance: {exec_id}")
-
-
 @dataclass(slots=True)
-class _Exec:
-    record: ExecRecord
-    process: dict[str, object]
+class _Captured:
+    """A command that runs for its output. over: nothing is left of it."""
+
+    exit: asyncio.Future[Exit]
+    over: asyncio.Event = field(default_factory=asyncio.Event)
     monitor: Monitor | None = None
-    ended_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,9 @@ class Execs:
         self._parts = parts
         self._make_process = make_process
         self._cgroups_path = cgroups_path
-        self._execs: dict[str, _Exec] = {}
+        self._records = ExecRecords()
+        self._forgetting: asyncio.TimerHandle | None = None
+        self._captured: dict[str, _Captured] = {}
 
     async def create(self, name: str, spec: ExecSpec) -> str:
         """The new exec's ID. Raises Conflict unless the container runs, InvalidArgument."""
@@ -84,24 +87,18 @@ class Execs:
         parse_detach_keys(spec.detach_keys)
         self._parts.spawner.expect_exec()
         process = await self._make_process(container, spec)
-        self._forget_old()
         exec_id = secrets.token_hex(32)
-        record = ExecRecord(id=exec_id, container_id=container.id, spec=spec)
-        self._execs[exec_id] = _Exec(record, process)
+        self._records.add(ExecRecord(id=exec_id, container_id=container.id, spec=spec), process)
         self._parts.live[container.id].execs.add(exec_id)
         self._announce(container, f"exec_create: {' '.join(spec.cmd)}", exec_id)
         return exec_id
 
     def get(self, exec_id: str) -> ExecRecord:
-        return self._get(exec_id).record
+        return self._records.get(exec_id).record
 
     def list_ids(self, container_id: str) -> Sequence[str]:
-        """Execs of a container that can still be inspected and have not ended."""
-        return sorted(
-            exec_id
-            for exec_id in self._parts.live[container_id].execs
-            if exec_id in self._execs and self._execs[exec_id].record.exit_code is None
-        )
+        """Execs of a container that have not ended."""
+        return sorted(self._parts.live[container_id].execs)
 
     async def start(self, exec_id: str, *, console_size: tuple[int, int] | None) -> None:
         """Detached: its output goes nowhere. Raises RuntimeFailed."""
@@ -114,7 +111,7 @@ class Execs:
         return ExecAttachment(self, exec_id, console_size)
 
     def _may_start(self, exec_id: str) -> None:
-        found = self._get(exec_id)
+        found = self._records.get(exec_id)
         if found.record.exit_code is not None:
             raise Conflict(f"exec command {exec_id} has already run")
         if found.record.started:
@@ -129,7 +126,7 @@ class Execs:
         client: Client | None,
     ) -> None:
         """Start the process, with a client's socket as its stdio where there is one."""
-        found = self._get(exec_id)
+        found = self._records.get(exec_id)
         container = self._parts.store.get(found.record.container_id)
         directory = self._directory(container, exec_id)
 
@@ -156,7 +153,7 @@ class Execs:
         self._parts.spawn(self._watch(found, container, monitor, directory))
 
     async def _order(
-        self, container: Container, found: _Exec, console_size: tuple[int, int] | None
+        self, container: Container, found: Exec, console_size: tuple[int, int] | None
     ) -> ExecOrder:
         spec = found.record.spec
         rows, columns = console_size or spec.console_size or (0, 0)
@@ -182,7 +179,7 @@ class Execs:
         return self._parts.bundle(container.id) / "exec" / exec_id[:16]
 
     async def _watch(
-        self, found: _Exec, container: Container, monitor: Monitor, directory: Path
+        self, found: Exec, container: Container, monitor: Monitor, directory: Path
     ) -> None:
         try:
             code = (await monitor.wait()).code
@@ -194,13 +191,29 @@ class Execs:
         await monitor.ended()
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
-    def _ended(self, found: _Exec, code: int) -> None:
-        found.record = replace(found.record, running=False, exit_code=code)
-        found.monitor = None
-        found.ended_ns = self._parts.clock_ns()
+    def _ended(self, found: Exec, code: int) -> None:
+        self._records.end(found, code, self._parts.clock_ns())
+        self._not_alive(found.record.container_id, found.record.id)
+        if self._forgetting is None:
+            self._forget_later()
+
+    def _forget_later(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._forgetting = loop.call_later(KEPT_NS / 1e9 / FORGETS_PER_KEPT, self._forget)
+
+    def _forget(self) -> None:
+        for record in self._records.forget(self._parts.clock_ns(), self._runs):
+            self._not_alive(record.container_id, record.id)
+        self._forgetting = None
+        if self._records.execs:
+            self._forget_later()
+
+    def _runs(self, container_id: str) -> bool:
+        container = self._parts.store.find(container_id)
+        return container is not None and container.state in (State.RUNNING, State.PAUSED)
 
     async def resize(self, exec_id: str, height: int, width: int) -> None:
-        found = self._get(exec_id)
+        found = self._records.get(exec_id)
         if found.monitor is None:
             raise Conflict(f"exec {exec_id} is not running")
         await found.monitor.resize(height, width)
@@ -210,68 +223,76 @@ class Execs:
     ) -> Exit | None:
         """Run `command` and keep up to `limit` bytes of its output. None: it took too long.
 
-        Its record is not kept: an image may have itself probed a hundred times a second.
+        All of it has the time limit, for the container can hold up every step of a start. One
+        that does not even end by SIGKILL keeps the next from being run.
         """
-        exec_id = await self.create(container.id, ExecSpec(cmd=tuple(command)))
+        if container.id in self._captured:
+            return None
+        captured = _Captured(asyncio.get_running_loop().create_future())
+        self._captured[container.id] = captured
+        self._parts.spawn(self._run_to_end(container, command, limit, captured))
         try:
-            return await self._run_captured(container, exec_id, timeout_s, limit)
+            async with asyncio.timeout(timeout_s):
+                return await asyncio.shield(captured.exit)
+        except TimeoutError:
+            if captured.monitor is not None:
+                captured.monitor.kill_soon()
+            return None
         finally:
-            self._drop(exec_id)
+            await set_within(captured.over, END_PATIENCE_S)
 
-    async def _run_captured(
-        self, container: Container, exec_id: str, timeout_s: float, limit: int
-    ) -> Exit | None:
-        found = self._get(exec_id)
+    async def _run_to_end(
+        self, container: Container, command: Sequence[str], limit: int, captured: _Captured
+    ) -> None:
+        """Its record is not kept: an image may have itself probed a hundred times a second."""
+        exec_id = ""
+        try:
+            exec_id = await self.create(container.id, ExecSpec(cmd=tuple(command)))
+            await self._capture(container, exec_id, limit, captured)
+        except asyncio.CancelledError:
+            if captured.monitor is not None:
+                captured.monitor.kill_soon()  # the daemon ends: nobody would limit its time
+            raise
+        except Exception as error:
+            if captured.exit.done():
+                raise
+            captured.exit.set_exception(error)
+            captured.exit.exception()  # who asked may have gone
+        finally:
+            del self._captured[container.id]
+            captured.over.set()
+            self._records.drop(exec_id)
+            self._not_alive(container.id, exec_id)
+
+    async def _capture(
+        self, container: Container, exec_id: str, limit: int, captured: _Captured
+    ) -> None:
+        def prepare(monitor: Monitor) -> None:
+            captured.monitor = monitor
+            monitor.begin()
+
+        found = self._records.get(exec_id)
         self._may_start(exec_id)
-        command = found.record.spec.cmd
         order = await self._order(container, found, None)
         order = order._replace(capture_bytes=limit)
-        self._announce(container, f"exec_start: {' '.join(command)}", exec_id)
-        monitor = await self._parts.spawner.launch_exec(order, Monitor.begin)
+        self._announce(container, f"exec_start: {' '.join(found.record.spec.cmd)}", exec_id)
         try:
+            monitor = await self._parts.spawner.launch_exec(order, prepare)
             await monitor.start()
-            async with asyncio.timeout(timeout_s):
-                ended = await monitor.wait()
-        except TimeoutError:
-            await monitor.signal(9)
-            ended = None
-        except (RuntimeFailed, MonitorLost):
-            self._ended(found, 128)
-            raise
-        finally:
+            ended = await monitor.wait()
+            self._announce(container, "exec_die", exec_id, exitCode=str(ended.code))
+            if not captured.exit.done():
+                captured.exit.set_result(ended)
             await monitor.ended()
+        finally:
             await asyncio.to_thread(shutil.rmtree, order.directory, ignore_errors=True)
-        code = 137 if ended is None else ended.code
-        self._ended(found, code)
-        self._announce(container, "exec_die", exec_id, exitCode=str(code))
-        return ended
-
-    def _get(self, exec_id: str) -> _Exec:
-        try:
-            return self._execs[exec_id]
-        except KeyError:
-            raise NoSuchExec(exec_id) from None
 
     def _announce(self, container: Container, action: str, exec_id: str, **attributes: str) -> None:
         self._parts.announce(container, action, execID=exec_id, **attributes)
 
-    def _forget_old(self) -> None:
-        """Drop what ended long ago, and what was never started in a container that is gone."""
-        horizon = self._parts.clock_ns() - KEPT_NS
-        for exec_id, found in tuple(self._execs.items()):
-            if found.ended_ns:
-                forgotten = found.ended_ns < horizon
-            else:
-                gone = self._parts.store.find(found.record.container_id) is None
-                forgotten = gone and found.monitor is None
-            if forgotten:
-                self._drop(exec_id)
-
-    def _drop(self, exec_id: str) -> None:
-        found = self._execs.pop(exec_id)
-        container = self._parts.store.find(found.record.container_id)
-        if container is not None:
-            self._parts.live[container.id].execs.discard(exec_id)
+    def _not_alive(self, container_id: str, exec_id: str) -> None:
+        if self._parts.store.find(container_id) is not None:
+            self._parts.live[container_id].execs.discard(exec_id)
 
 
 def _check_running(container: Container) -> None:

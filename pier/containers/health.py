@@ -11,7 +11,7 @@ from pier.containers.model import Container, Health, ProbeResult
 from pier.containers.parts import Parts, log
 from pier.containers.spec import ContainerSpec, Healthcheck
 from pier.containers.state import State
-from pier.errors import PierError
+from pier.containers.waiting import set_within
 from pier.runtime.orders import Exit
 
 DEFAULT_INTERVAL_NS = 30_000_000_000
@@ -20,7 +20,9 @@ DEFAULT_START_INTERVAL_NS = 5_000_000_000
 DEFAULT_RETRIES = 3
 KEPT_RESULTS = 5
 OUTPUT_LIMIT = 4096
-TIMED_OUT = -1
+NO_CODE = -1
+"""Of a probe that took too long, and of one that could not be run."""
+AFTER_ERROR_S = 5.0
 
 RunProbe = Callable[[Container, Sequence[str], float], Awaitable[Exit | None]]
 """Runs a command in a container for at most so many seconds; None: it took longer."""
@@ -68,20 +70,32 @@ class Prober:
         return spec.healthcheck is not None and bool(probe_command(spec.healthcheck, spec.shell))
 
     async def probe(self, container: Container, stop: asyncio.Event) -> None:
-        """Probe until `stop` is set: the container ended, or another start has its own prober."""
-        check = container.spec.healthcheck
-        assert check is not None
-        while True:
-            now = self._parts.store.find(container.id)
-            if now is None or now.status.health is None:
-                return
-            since = self._parts.clock_ns() - now.status.started_ns
-            wait_s = pause_ns(now.status.health, check, since_start_ns=since) / 1e9
-            if await _set_within(stop, wait_s):
-                return
-            now = self._parts.store.find(container.id)
-            if now is not None and now.state is State.RUNNING:
-                await self._probe_once(now, check, stop)
+        """Probe until `stop` is set: the container ended, or another start has its own prober.
+
+        Whatever goes wrong: without a next probe a container would be healthy for ever.
+        """
+        while not stop.is_set():
+            try:
+                if not await self._probe_next(container.id, stop):
+                    return
+            except Exception:
+                log.exception("container %s: health check", container.id)
+                await set_within(stop, AFTER_ERROR_S)
+
+    async def _probe_next(self, container_id: str, stop: asyncio.Event) -> bool:
+        """Wait for the time of the next probe, and do it. False: there will be none."""
+        now = self._parts.store.find(container_id)
+        if now is None or now.status.health is None or now.spec.healthcheck is None:
+            return False
+        check = now.spec.healthcheck
+        since = self._parts.clock_ns() - now.status.started_ns
+        wait_s = pause_ns(now.status.health, check, since_start_ns=since) / 1e9
+        if await set_within(stop, wait_s):
+            return False
+        now = self._parts.store.find(container_id)
+        if now is not None and now.state is State.RUNNING:
+            await self._probe_once(now, check, stop)
+        return True
 
     async def _probe_once(
         self, container: Container, check: Healthcheck, stop: asyncio.Event
@@ -103,9 +117,9 @@ class Prober:
             ended = await self._run(
                 container, probe_command(check, container.spec.shell), timeout_s
             )
-        except PierError as error:
-            log.info("container %s: health check: %s", container.id, error)
-            code, output = 1, str(error)
+        except Exception as error:  # what could not be probed has not shown that it is healthy
+            log.info("container %s: health check: %r", container.id, error)
+            code, output = NO_CODE, str(error)[:OUTPUT_LIMIT]
         else:
             code, output = _outcome(ended, timeout_s)
         return ProbeResult(
@@ -115,15 +129,6 @@ class Prober:
 
 def _outcome(ended: Exit | None, timeout_s: float) -> tuple[int, str]:
     if ended is None:
-        return TIMED_OUT, f"Health check exceeded timeout ({timeout_s:g}s)"
+        return NO_CODE, f"Health check exceeded timeout ({timeout_s:g}s)"
     output = ended.output[:OUTPUT_LIMIT].decode(errors="replace")
     return ended.code, output + ("..." if ended.output_truncated else "")
-
-
-async def _set_within(event: asyncio.Event, seconds: float) -> bool:
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return False
-    return True

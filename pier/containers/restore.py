@@ -19,6 +19,7 @@ from pier.containers.placement import Placement
 from pier.containers.removal import Remover
 from pier.containers.state import Action, State, reconcile
 from pier.containers.supervisor import Supervisor
+from pier.containers.waiting import set_within
 from pier.linux import cgroup
 from pier.runtime.monitors import Monitor, adopt, read_exit
 
@@ -50,10 +51,7 @@ class Restorer:
         for container in reversed(self._parts.store.list_()):
             done = asyncio.Event()
             self._parts.spawn(self._persist(container.id, done))
-            try:
-                async with asyncio.timeout(PATIENCE_S):
-                    await done.wait()
-            except TimeoutError:
+            if not await set_within(done, PATIENCE_S):
                 log.warning("container %s: not restored yet; the others go on", container.id)
         known = set(self._parts.store.ids())
         self._remover.sweep(known)

@@ -159,9 +159,10 @@ class MonitorStep:
         monitor, live.monitor = live.monitor, None
         monitor = monitor or await adopt(self._parts.bundle(container_id))
         if monitor is not None:
-            if monitor.pid:
-                with contextlib.suppress(MonitorLost):
-                    await monitor.kill()
+            killed = False
+            with contextlib.suppress(MonitorLost):
+                killed = await monitor.kill()
+            if killed or monitor.pid:
                 await monitor.ended()
             await monitor.disconnect()  # one that was never told to start ends by this
         container = self._parts.store.find(container_id)

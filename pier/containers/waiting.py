@@ -75,3 +75,13 @@ class Waiters:
     def removed(self, result: WaitResult) -> None:
         for waiter in tuple(self._waiters):
             waiter.resolve(result)
+
+
+async def set_within(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for `event`, for so long; whether it was set."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True

@@ -15,12 +15,12 @@ The daemon's:    monitors (Spawner, Monitor, adopt, read_exit), oci_runtime (whi
                  here; delete, pause, update), bundle (config.json on disk)
 The monitor's:   spawner with rehearsal, pools and hints (shared memory, docs/adr/0501), run
                  from a sealed interpreter (sealed; docs/adr/0503), exec_host, monitor (a
-                 process's life), loop (epoll), prepared (the runtime, waiting), mounts (its
-                 namespace), stdio (pipes, console), clients (attached ones), detach (the key
-                 sequence), log_format and log_file, launchers: launcher (an OCI runtime's
-                 command line) or native_exec (without one) with joining (namespaces, cgroups)
-                 and becoming (user, rights, filter, program), failures (error texts in Docker's
-                 words), oom
+                 process's life), loop (epoll), prepared (the runtime, waiting), descendants
+                 (what may hold up a start, and its end), mounts (its namespace), stdio (pipes,
+                 console), clients (attached ones), detach (the key sequence), log_format and
+                 log_file, launchers: launcher (an OCI runtime's command line) or native_exec
+                 (without one) with joining (namespaces, cgroups) and becoming (user, rights,
+                 filter, program), failures (error texts in Docker's words), oom
 
 Files of a bundle, <exec_root>/containers/<id>/ (an exec's directory has the same):
     config.json     for the runtime              monitor.sock    the monitor's control socket

@@ -11,6 +11,7 @@ is done it hangs up on the daemon and stays only to deliver output to slow clien
 import contextlib
 import json
 import os
+import signal
 import socket
 import sys
 import time
@@ -18,7 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from pier.linux import cgroup, syscalls
-from pier.runtime import protocol
+from pier.runtime import descendants, protocol
 from pier.runtime.clients import Clients
 from pier.runtime.control import Control, Request
 from pier.runtime.launcher import LaunchFailed, OciLauncher
@@ -33,6 +34,8 @@ from pier.runtime.prepared import NotPrepared
 from pier.runtime.stdin import Stdin
 from pier.runtime.stdio import Console, Directory, Pipes, make_pipes, null_fds
 
+START_S = 5.0
+"""After so long a start is looked at, again and again: something in it may have been stopped."""
 DRAIN_S = 2.0
 DELETE_S = 15.0
 _NO_FD = 1 << 20
@@ -87,6 +90,7 @@ class Monitor:
         self._exit: Exit | None = None
         self._runtime_pid = 0
         self._delete_pid = 0
+        self._look = 0
         self._statuses: dict[int, int] = {}
         self._start_request: Request | None = None
         self._loop = loop or Loop(self.on_child)
@@ -183,11 +187,18 @@ class Monitor:
         request.answer()
 
     def _signal(self, request: Request) -> None:
-        """The pid is ours until we reap it, so this can hit no other process."""
+        """The pid is ours until we reap it, so this can hit no other process.
+
+        A start under way can be killed: whatever holds it up, it ends.
+        """
+        number = request.fields["number"]
         alive = self._state == "running"
+        starting = number == signal.SIGKILL and self._runtime_pid != 0
         if alive:
-            os.kill(self._pid, request.fields["number"])
-        request.answer(sent=alive)
+            os.kill(self._pid, number)
+        elif starting:
+            descendants.kill_all(self._runtime_pid)
+        request.answer(sent=alive or starting)
 
     def _close_stdin(self, request: Request) -> None:
         self._stdin.close()
@@ -201,6 +212,7 @@ class Monitor:
             return
         self._state = "starting"
         self._start_request = request
+        self._look = self._loop.after(START_S, self._look_at_start)
         self._begin()
 
     def _begin(self) -> None:
@@ -209,6 +221,11 @@ class Monitor:
         self._statuses.clear()
         if ended is not None:
             self._on_runtime_end(ended)
+
+    def _look_at_start(self) -> None:
+        if self._runtime_pid:
+            descendants.kill_stopped(self._runtime_pid)
+            self._look = self._loop.after(START_S, self._look_at_start)
 
     def on_child(self, pid: int, status: int) -> None:
         """Every orphan of the container comes by; these three matter."""
@@ -233,6 +250,7 @@ class Monitor:
             self._fail(str(error))
             return
         self._state = "running"
+        self._loop.cancel(self._look)
         self._handed_over = True
         self._child.close()
         if self._container and self._container.cgroup:

@@ -107,12 +107,17 @@ class Monitor:
         await self._connection.request("attach", protocol.from_attach(options), [client.fileno()])
 
     async def signal(self, number: int) -> bool:
-        """Signal the process; False if it had ended."""
+        """Signal the process; False if it had ended. SIGKILL ends a start under way, too."""
         answer = await self._connection.request("signal", {"number": int(number)})
         return bool(answer["sent"])
 
     async def kill(self) -> bool:
         return await self.signal(signal.SIGKILL)
+
+    def kill_soon(self) -> None:
+        """As `kill`, for who does not want to wait for an answer: there may never be one."""
+        with contextlib.suppress(MonitorLost):
+            self._connection.post("signal", {"number": int(signal.SIGKILL)})
 
     async def resize(self, height: int, width: int) -> None:
         """No effect without a terminal; before the start it sets the first size."""

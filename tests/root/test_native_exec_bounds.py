@@ -1,8 +1,11 @@
 """What an exec made without the runtime may not do, and what is left to the runtime."""
 
+import asyncio
 import contextlib
 import os
+import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,9 +21,10 @@ from pier.runtime.joining import (
     open_groups,
 )
 from pier.runtime.launcher import LaunchFailed
-from pier.runtime.monitors import RuntimeFailed
+from pier.runtime.monitor import START_S
+from pier.runtime.monitors import Monitor, RuntimeFailed
 from pier.runtime.native_exec import checked_pid
-from pier.runtime.orders import NativeExec
+from pier.runtime.orders import MonitorOrder, NativeExec
 from tests.root.exec_support import end, output, started
 from tests.root.runtime_support import Bench, scenario, until
 
@@ -198,3 +202,84 @@ def test_a_v2_group_is_joined_or_the_first_processs_where_it_holds_none(v2_group
     (v2_group / "threaded/cgroup.type").write_text("threaded")
     invalid = str(v2_group / "invalid/cgroup.procs")
     assert group_of_child(Group(invalid, procs)) == f"/{v2_group.name}"
+
+
+@scenario
+async def test_who_is_stopped_before_it_is_the_program_is_killed(bench: Bench) -> None:
+    """Its parent waits in vfork(2), and everybody else for that."""
+    order, container = await started(bench)
+    for _ in range(50):  # between birth and program there is a millisecond to hit
+        monitor, first = await stopped_at_birth(bench, order)
+        if first:
+            break
+        await monitor.wait()
+        await monitor.ended()
+    else:
+        pytest.skip("this machine was never quick enough to stop one")
+    try:
+        async with asyncio.timeout(30):
+            await monitor.start()
+            assert (await monitor.wait()).code == 137
+    except RuntimeFailed:
+        pass  # an answer, too
+    await monitor.ended()
+    await until(lambda: not Path(f"/proc/{first}").exists())
+    await end(container)
+
+
+@scenario
+async def test_a_start_that_is_held_up_can_be_killed(bench: Bench) -> None:
+    order, container = await started(bench)
+    for _ in range(50):
+        monitor, first = await stopped_at_birth(bench, order)
+        if first:
+            break
+        await monitor.wait()
+        await monitor.ended()
+    else:
+        pytest.skip("this machine was never quick enough to stop one")
+    begun = time.monotonic()
+    assert await monitor.kill()
+    with pytest.raises(RuntimeFailed):
+        await monitor.start()
+    await monitor.ended()
+    assert time.monotonic() - begun < START_S  # before anybody looks at it
+    await until(lambda: not Path(f"/proc/{first}").exists())
+    await end(container)
+
+
+async def stopped_at_birth(bench: Bench, order: MonitorOrder) -> tuple[Monitor, int]:
+    """An exec whose process was stopped before it executed its program; its pid, 0: too late."""
+    bench.native = True
+    many = ["x" * 100] * 15_000  # it takes a while to copy them to the program
+    monitor = await bench.exec(order, "true", *many)
+    await until(lambda: len(inside(container_of(order))) == 1)
+    (waiting,) = inside(container_of(order))
+    monitor.begin()
+    first = await asyncio.to_thread(stop_child, waiting)
+    return monitor, first
+
+
+def container_of(order: MonitorOrder) -> int:
+    return int((Path(order.bundle) / "pid").read_text())
+
+
+def inside(container: int) -> list[int]:
+    pids = (int(path.name) for path in Path("/proc").glob("[0-9]*"))
+    mounts = namespace(container, "mnt")
+    return [pid for pid in pids if namespace(pid, "mnt") == mounts and pid != container]
+
+
+def stop_child(parent: int) -> int:
+    children = Path(f"/proc/{parent}/task/{parent}/children")
+    try:
+        while not (found := children.read_text().split()):
+            pass
+        os.kill(int(found[0]), signal.SIGSTOP)
+        program = Path(f"/proc/{found[0]}/exe").readlink().name
+    except OSError:
+        return 0
+    if program == "busybox":
+        os.kill(int(found[0]), signal.SIGCONT)
+        return 0
+    return int(found[0])
