@@ -22,6 +22,8 @@ from pier.runtime.sealed import sealed_program
 
 _SCRIPT = Path(__file__).with_name("spawner.py")
 _OUTPUT_BYTES = 1 << 20
+ATTEMPTS = 3
+"""How often something is asked of a spawner, as often as it has died meanwhile."""
 
 
 class Finished(NamedTuple):
@@ -82,12 +84,13 @@ class Spawner:
 
         Raises TimeoutError; the command is not killed, for runtimes clean up after themselves.
         """
-        try:
-            return await self._run(argv, hide_v2=hide_v2, timeout_s=timeout_s)
-        except MonitorLost:
-            if not await self._died():
-                raise
-            return await self._run(argv, hide_v2=hide_v2, timeout_s=timeout_s)
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return await self._run(argv, hide_v2=hide_v2, timeout_s=timeout_s)
+            except MonitorLost:
+                if not await self._died():
+                    raise
+        return await self._run(argv, hide_v2=hide_v2, timeout_s=timeout_s)
 
     async def _run(self, argv: Sequence[str], *, hide_v2: bool, timeout_s: float) -> Finished:
         with contextlib.ExitStack() as stack:
@@ -111,14 +114,18 @@ class Spawner:
         directory: Path,
         prepare: Callable[[Monitor], None],
     ) -> Monitor:
-        try:
-            return await self._fork(order, directory, prepare)
-        except MonitorLost:
-            # A spawner that dies takes the order it had received with it; so does a host, which
-            # ends when it has had nothing to do.
-            if isinstance(order, MonitorOrder) and not await self._died():
-                raise
-            return await self._fork(order, directory, prepare, hosted=False)
+        """A spawner that dies takes the order it had received with it; so does a host, which ends
+        when it has had nothing to do, and is not asked again.
+        """
+        hosted = isinstance(order, ExecOrder) and order.native is not None
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return await self._fork(order, directory, prepare, hosted=hosted)
+            except MonitorLost:
+                if not hosted and not await self._died():
+                    raise
+                hosted = False
+        return await self._fork(order, directory, prepare, hosted=False)
 
     async def _fork(
         self,
@@ -126,14 +133,14 @@ class Spawner:
         directory: Path,
         prepare: Callable[[Monitor], None],
         *,
-        hosted: bool = True,
+        hosted: bool,
     ) -> Monitor:
         ours, theirs = protocol.socket_pair()
         execing = isinstance(order, ExecOrder)
         monitor = Monitor(ours, directory, runtime=order.runtime.name, execing=execing)
         with theirs:
             request = {"op": "launch", "order": protocol.from_order(order)}
-            if isinstance(order, ExecOrder) and order.native is not None and hosted:
+            if hosted:
                 self._send_to_host(request, theirs.fileno())
             else:
                 self._send(request, [theirs.fileno()])
@@ -185,11 +192,13 @@ class Spawner:
         return self._process is not None and self._process.poll() is None
 
     def _send(self, request: Mapping[str, object], fds: Sequence[int]) -> None:
-        """A spawner may die between two requests: the second attempt meets a new one."""
+        """A spawner may die between two requests: the next attempt meets a new one."""
         try:
-            protocol.send(self._ensure(), request, fds)
-        except (BrokenPipeError, ConnectionResetError):
-            self._hang_up()
+            for _ in range(ATTEMPTS - 1):
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    protocol.send(self._ensure(), request, fds)
+                    return
+                self._hang_up()
             protocol.send(self._ensure(), request, fds)
         except OSError as error:
             if error.errno == errno.EMSGSIZE:

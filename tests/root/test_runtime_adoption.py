@@ -131,3 +131,24 @@ async def test_long_bundle_paths_work(bench: Bench) -> None:
     await monitor.start()
     assert (await other.wait()).code == 0
     await other.ended()
+
+
+@scenario
+async def test_a_spawner_killed_twice_costs_no_start(bench: Bench) -> None:
+    await bench.spawner.start()
+    killed: list[int] = []
+
+    async def kill_two() -> None:
+        while len(killed) < 2:
+            process = bench.spawner._process
+            if process is not None and process.pid not in killed:
+                process.kill()
+                killed.append(process.pid)
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(kill_two())
+        monitor = await bench.started("true")
+    assert len(set(killed)) == 2
+    assert (await monitor.wait()).code == 0
+    await monitor.ended()
