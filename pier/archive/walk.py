@@ -95,12 +95,12 @@ def _files(path: bytes, fd: int, names: list[bytes]) -> Iterator[Found]:
 def open_regular(directory_fd: int, name: bytes) -> int | None:
     """Open a regular file for reading; None if it is something else by now.
 
-    By way of O_PATH, so that a device or a FIFO put in its place is never opened.
+    Of the kernel's own file systems nothing is opened either: `linux/paths.py`.
     """
     handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory_fd)
     try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            return None
-        return os.open(f"/proc/self/fd/{handle}", os.O_RDONLY | os.O_CLOEXEC)
+        return paths.reopen_plain(handle, name)
+    except paths.NotAPlainFile:
+        return None
     finally:
         os.close(handle)

@@ -25,9 +25,9 @@ from pier.archive.entry import (
 from pier.archive.entry import Entry as ArchiveEntry
 from pier.archive.extract import portable_xattr
 from pier.build.trees import Entry, Tree
-from pier.linux.paths import STRICTLY_BELOW, open_in_root
+from pier.linux.paths import STRICTLY_BELOW, open_in_root, open_plain
 
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK = 1024 * 1024
 _SPARSE_FROM = 64 * 1024 * 1024
 _KINDS = {
@@ -110,14 +110,23 @@ def _opened(tree: Tree, entry: Entry) -> Iterator[int]:
     if kind not in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK):
         yield -1
         return
-    flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC if kind == stat.S_IFLNK else _READ
-    fd = open_in_root(tree.root_fd, entry.path, flags, resolve=STRICTLY_BELOW)
+    fd = _open(tree.root_fd, entry.path, kind)
     try:
         if stat.S_IFMT(os.fstat(fd).st_mode) != kind:
             raise OSError(errno.ESTALE, "the file changed while it was copied", entry.path)
         yield fd
     finally:
         os.close(fd)
+
+
+def _open(root_fd: int, path: str, kind: int) -> int:
+    match kind:
+        case stat.S_IFREG:
+            return open_plain(root_fd, path, follow=False, resolve=STRICTLY_BELOW)
+        case stat.S_IFDIR:
+            return open_in_root(root_fd, path, _DIRECTORY, resolve=STRICTLY_BELOW)
+        case _:
+            return open_in_root(root_fd, path, os.O_PATH, follow=False, resolve=STRICTLY_BELOW)
 
 
 def _link(fd: int) -> bytes:

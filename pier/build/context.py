@@ -11,7 +11,6 @@ import itertools
 import os
 import posixpath
 import re
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ from pier.build.ignore import IgnoreRules, read_ignore_file
 from pier.build.parser import MAX_DOCKERFILE_BYTES
 from pier.build.trees import Tree
 from pier.errors import InvalidArgument
-from pier.linux.paths import STRICTLY_BELOW, open_in_root
+from pier.linux.paths import STRICTLY_BELOW, NotAPlainFile, open_in_root, open_plain
 from pier.linux.trees import remove_tree
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -36,7 +35,6 @@ SMALL_BYTES = 16 << 20
 MAX_CONTEXT_BYTES = 1 << 36
 MAX_CONTEXT_FILES = 2_000_000
 DEFAULT_DOCKERFILE = "Dockerfile"
-_READ_WRITE = os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 _SENT_ALONG = re.compile(r"\.dockerfile\.[0-9a-f]+")
 
 
@@ -162,10 +160,10 @@ def _remove_sent_along(root_fd: int, dockerfile: str) -> None:
         os.unlink(dockerfile, dir_fd=root_fd)
     added = f"\n{dockerfile}\n".encode()
     with contextlib.suppress(OSError):
-        fd = open_in_root(root_fd, ".dockerignore", _READ_WRITE, resolve=STRICTLY_BELOW)
+        fd = open_plain(root_fd, ".dockerignore", os.O_RDWR, resolve=STRICTLY_BELOW)
         with os.fdopen(fd, "r+b") as file:
             content = file.read(MAX_DOCKERFILE_BYTES)
-            if stat.S_ISREG(os.fstat(fd).st_mode) and content.endswith(added):
+            if content.endswith(added):
                 file.truncate(len(content) - len(added))
 
 
@@ -244,12 +242,12 @@ def _ignore_rules(root_fd: int, dockerfile: str) -> IgnoreRules:
 def _read(root_fd: int, path: str, limit: int) -> bytes | None:
     """A regular file of the context, up to `limit` bytes; None if there is none."""
     try:
-        fd = open_in_root(root_fd, path, os.O_RDONLY | os.O_NONBLOCK)
+        fd = open_plain(root_fd, path)
+    except NotAPlainFile:
+        return None
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO):
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             return None
         raise
     with os.fdopen(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return None
         return file.read(limit)

@@ -35,7 +35,7 @@ from pier.build.steps import CopyStep, InlineFile, is_git_url, is_http_url
 from pier.build.trees import Entry, Tree
 from pier.errors import InvalidArgument
 from pier.linux.mount import Overlay, open_overlay
-from pier.linux.paths import STRICTLY_BELOW, open_in_root
+from pier.linux.paths import STRICTLY_BELOW, open_plain
 from pier.oci.digest import digest_of
 from pier.threads import blocking
 
@@ -188,9 +188,9 @@ def _subpath(source: str, name: str, entries: tuple[Entry, ...]) -> str:
 
 def _reading(piece: Piece) -> BinaryIO:
     """The single file of a piece, to be closed by the caller."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
     path = piece.entries[0].path
-    return os.fdopen(open_in_root(piece.tree.root_fd, path, flags, resolve=STRICTLY_BELOW), "rb")
+    fd = open_plain(piece.tree.root_fd, path, follow=False, resolve=STRICTLY_BELOW)
+    return os.fdopen(fd, "rb")
 
 
 async def _downloaded(

@@ -4,10 +4,10 @@ What the layout calls its images means nothing here: the wanted one is loaded wi
 The files are foreign: only regular ones, strictly below the layout, are read.
 """
 
+import contextlib
 import io
 import json
 import os
-import stat
 import tarfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import BinaryIO
 from pier.errors import InvalidArgument
 from pier.images.model import Image
 from pier.images.store import Images
-from pier.linux.paths import STRICTLY_BELOW, open_in_root
+from pier.linux.paths import STRICTLY_BELOW, NotAPlainFile, open_in_root, open_plain
 from pier.oci.platform import Platform
 from pier.threads import blocking
 
@@ -25,7 +25,6 @@ _MAX_INDEX_BYTES = 4 << 20
 _CHUNK = 1 << 20
 _KEPT = ("mediaType", "digest", "size", "platform", "annotations")
 _BLOBS = "blobs/sha256"
-_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 
 
@@ -86,7 +85,7 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
 
 def _index(root_fd: int) -> list[Mapping[str, object]]:
     try:
-        fd = open_in_root(root_fd, "index.json", _READ, resolve=STRICTLY_BELOW)
+        fd = open_plain(root_fd, "index.json", resolve=STRICTLY_BELOW)
     except OSError as error:
         raise BadLayout("index.json is missing") from error
     with os.fdopen(fd, "rb") as file:
@@ -129,10 +128,7 @@ def _blobs(root_fd: int) -> Iterator[tuple[str, int]]:
         with os.scandir(directory_fd) as listing:
             names = sorted(item.name for item in listing)
         for name in names:
-            fd = open_in_root(directory_fd, name, _READ, resolve=STRICTLY_BELOW)
-            if stat.S_ISREG(os.fstat(fd).st_mode):
-                yield name, fd
-            else:
-                os.close(fd)
+            with contextlib.suppress(NotAPlainFile):
+                yield name, open_plain(directory_fd, name, follow=False, resolve=STRICTLY_BELOW)
     finally:
         os.close(directory_fd)

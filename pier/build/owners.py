@@ -6,12 +6,11 @@ The files are foreign: they are read inside the root, as plain files, up to a bo
 import contextlib
 import os
 import re
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pier.errors import InvalidArgument
-from pier.linux.paths import open_in_root
+from pier.linux.paths import open_plain
 
 _MAX_FILE_BYTES = 4 * 1024 * 1024
 _NUMBER = re.compile(r"\d{1,10}", re.ASCII)
@@ -117,12 +116,7 @@ def _checked(number: int) -> int:
 
 def _records(root_fd: int, path: str) -> Iterator[list[str]]:
     with contextlib.suppress(OSError):
-        fd = open_in_root(root_fd, path, os.O_RDONLY | os.O_NONBLOCK)
-        try:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                return
-            data = os.read(fd, _MAX_FILE_BYTES)
-        finally:
-            os.close(fd)
+        with os.fdopen(open_plain(root_fd, path), "rb") as file:
+            data = file.read(_MAX_FILE_BYTES)
         for line in data.decode("utf-8", "replace").splitlines():
             yield line.split(":")

@@ -7,7 +7,7 @@ import stat
 from pier.containers.model import MountPoint
 from pier.containers.requests import PathStat
 from pier.errors import InvalidArgument, NotFound
-from pier.linux.paths import open_in_root, resolve_in_root
+from pier.linux.paths import is_kernels_own, open_in_root, resolve_in_root
 
 
 class PathNotFound(NotFound):
@@ -46,13 +46,18 @@ def base_name(path: str) -> str:
 
 
 def stat_path(root_fd: int, path: str, container: str) -> PathStat:
-    """`path` is absolute. A link at its end is not followed. Raises PathNotFound."""
+    """`path` is absolute. A link at its end is not followed. Raises PathNotFound.
+
+    What the kernel shows below /proc and the like is no file of the container, as for Docker.
+    """
     try:
         fd = open_in_root(root_fd, path, os.O_PATH, follow=False)
     except OSError as error:
         raise PathNotFound(path, container) from error
     try:
         found = os.fstat(fd)
+        if not stat.S_ISDIR(found.st_mode) and is_kernels_own(fd):
+            raise PathNotFound(path, container)
     finally:
         os.close(fd)
     link = stat.S_ISLNK(found.st_mode)
@@ -88,6 +93,8 @@ def resolve_directory(root_fd: int, path: str, container: str) -> str:
     try:
         if not stat.S_ISDIR(os.fstat(fd).st_mode):
             raise NotADirectoryPoint
+        if is_kernels_own(fd):
+            raise PathNotFound(path, container)
     finally:
         os.close(fd)
     return resolved

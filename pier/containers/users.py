@@ -6,13 +6,12 @@ read to a bound; lines that make no sense are skipped, as the C library does (pa
 
 import errno
 import os
-import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pier.containers.to_oci import ProcessUser
 from pier.errors import Failed
-from pier.linux.paths import IN_ROOT, open_in_root
+from pier.linux.paths import IN_ROOT, NotAPlainFile, open_plain
 from pier.linux.syscalls import RESOLVE_NO_XDEV
 
 _LARGEST_ID = 2**31 - 1
@@ -114,24 +113,21 @@ def read_bounded(
 ) -> str:
     """The text of a regular file of the container; "" if it is missing or something else.
 
-    O_NONBLOCK: a container may put a pipe there and keep the daemon waiting. Raises NotQuick.
+    Raises NotQuick.
     """
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
     resolve = IN_ROOT | RESOLVE_NO_XDEV if quick else IN_ROOT
     try:
-        fd = open_in_root(root_fd, path, flags, resolve=resolve)
+        fd = open_plain(root_fd, path, resolve=resolve)
+    except NotAPlainFile:
+        return ""
     except OSError as error:
         if error.errno == errno.EXDEV:
             raise NotQuick from error
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.ENXIO):
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES):
             return ""
         raise
-    status = os.fstat(fd)
-    if not stat.S_ISREG(status.st_mode):
-        os.close(fd)
-        return ""
     with open(fd, "rb") as file:
-        if quick and status.st_size > _QUICKLY_READ:
+        if quick and os.fstat(fd).st_size > _QUICKLY_READ:
             raise NotQuick
         return file.read(limit_bytes).decode(errors="replace")
 

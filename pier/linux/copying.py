@@ -12,9 +12,8 @@ import stat
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from pier.linux.paths import STRICTLY_BELOW, open_in_root
+from pier.linux.paths import STRICTLY_BELOW, open_in_root, open_plain
 
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _CHUNK = 16 * 1024 * 1024
@@ -128,7 +127,7 @@ def _copy_entry(pair: _Pair, name: str, found: os.stat_result) -> None:
 
 
 def _copy_file(pair: _Pair, name: str) -> None:
-    source = os.open(name, _READ, dir_fd=pair.source)
+    source = open_plain(pair.source, name, follow=False, resolve=STRICTLY_BELOW)
     try:
         target = os.open(name, _WRITE, 0o600, dir_fd=pair.target)
         try:

@@ -8,6 +8,7 @@ silently cut the path.
 import contextlib
 import errno
 import os
+import stat
 
 from pier.linux import syscalls
 
@@ -22,7 +23,52 @@ _RACES = 128
 """A rename anywhere on the machine may fail a lookup of `..` with EAGAIN; it passes."""
 _MAX_LINKS = 40
 
+_KERNELS_OWN = frozenset(
+    (
+        0x9FA0,  # proc
+        0x9FA1,  # openprom
+        0x9FA2,  # usbdevfs
+        0x1CD1,  # devpts
+        0x27E0EB,  # cgroup
+        0x7655821,  # resctrl
+        0x9041934,  # anonymous inodes
+        0x19800202,  # mqueue
+        0x42494E4D,  # binfmt_misc
+        0x43415D53,  # smack
+        0x50494446,  # pidfds
+        0x50495045,  # pipes
+        0x534F434B,  # sockets
+        0x5A3C69F0,  # apparmor
+        0x6165676C,  # pstore
+        0x62646576,  # block devices
+        0x62656570,  # configfs
+        0x62656572,  # sysfs
+        0x63677270,  # cgroup2
+        0x64626720,  # debugfs
+        0x65735543,  # fusectl
+        0x67596969,  # rpc_pipefs
+        0x6C6F6F70,  # binder
+        0x6E667364,  # nfsd
+        0x6E736673,  # namespaces
+        0x73636673,  # securityfs
+        0x74726163,  # tracefs
+        0xABBA1974,  # xenfs
+        0xCAFE4A11,  # bpf
+        0xDE5E81E4,  # efivarfs
+        0xF97CFF8C,  # selinux
+    )
+)
+"""f_type of file systems whose "files" are the kernel's words: reading one may take something away
+(/proc/kmsg), wait for ever, or act. statfs(2), linux/magic.h."""
+
 StrOrBytes = str | bytes
+
+
+class NotAPlainFile(OSError):
+    """It is no regular file, or one of the kernel's own file systems: it was not opened."""
+
+    def __init__(self, path: StrOrBytes) -> None:
+        super().__init__(errno.EINVAL, "not a regular file", os.fsdecode(path))
 
 
 def open_in_root(
@@ -47,6 +93,38 @@ def open_in_root(
         with contextlib.suppress(BlockingIOError):
             return syscalls.openat2(root_fd, text or ".", flags, mode, resolve)
     raise OSError(errno.EAGAIN, "the tree is being renamed too fast to be read", text)
+
+
+def open_plain(
+    root_fd: int,
+    path: StrOrBytes,
+    flags: int = os.O_RDONLY,
+    *,
+    follow: bool = True,
+    resolve: int = IN_ROOT,
+) -> int:
+    """Open a file somebody else put there, once it is known to be one. The caller closes it.
+
+    Whoever opens a device, a pipe or a file of /proc has already done something, with rights a
+    container has not: so the path is looked up without opening it first. Raises NotAPlainFile.
+    """
+    handle = open_in_root(root_fd, path, os.O_PATH, follow=follow, resolve=resolve)
+    try:
+        return reopen_plain(handle, path, flags)
+    finally:
+        os.close(handle)
+
+
+def reopen_plain(handle: int, path: StrOrBytes, flags: int = os.O_RDONLY) -> int:
+    """The same for an O_PATH descriptor; `path` is only named in the error."""
+    if not stat.S_ISREG(os.fstat(handle).st_mode) or is_kernels_own(handle):
+        raise NotAPlainFile(path)
+    return os.open(f"/proc/self/fd/{handle}", flags | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def is_kernels_own(fd: int) -> bool:
+    """Whether it lies in a file system such as proc, sysfs or cgroup2."""
+    return syscalls.fstatfs_type(fd) in _KERNELS_OWN
 
 
 def makedirs_in_root(root_fd: int, path: StrOrBytes, mode: int = 0o755) -> int:

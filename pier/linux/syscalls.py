@@ -98,6 +98,12 @@ class _OpenHow(ctypes.Structure):
     )
 
 
+class _Statfs(ctypes.Structure):
+    """What f_type is followed by is never looked at; no architecture's needs more room."""
+
+    _fields_ = (("f_type", ctypes.c_long), ("rest", ctypes.c_byte * 504))
+
+
 class _MountAttr(ctypes.Structure):
     _fields_ = (
         ("attr_set", ctypes.c_uint64),
@@ -263,6 +269,13 @@ def openat2(directory_fd: int, path: str, flags: int, mode: int = 0, resolve: in
         ctypes.c_size_t(ctypes.sizeof(how)),
         path=path,
     )
+
+
+def fstatfs_type(fd: int) -> int:
+    """f_type of fstatfs(2): the magic number of the file system. An O_PATH descriptor will do."""
+    found = _Statfs()
+    _check(_libc.fstatfs(ctypes.c_int(fd), ctypes.byref(found)), "fstatfs")
+    return int(found.f_type) & 0xFFFFFFFF
 
 
 def inotify_init1(flags: int = IN_CLOEXEC | IN_NONBLOCK) -> int:
