@@ -186,7 +186,10 @@ class Paths:
         tmp/
     exec_root/              lives as long as the machine is up (tmpfs)
         containers/<id>/    the bundle, and the monitor's socket and exit file
+        shm/<id>/           what a container shares as /dev/shm
+        mounts/<id>/        parts of volumes and images, to be bound
         runtime/<name>/     the OCI runtime's own state
+        builds/ probe/      what runs for a build, what runtimes are tried with
     """
 
     data_root: Path
@@ -217,6 +220,18 @@ class Paths:
 
     def bundle(self, container_id: str) -> Path:
         return self.exec_root / "containers" / container_id
+
+    def shm(self, container_id: str) -> Path:
+        return self.exec_root / "shm" / container_id
+
+    def mounts(self, container_id: str) -> Path:
+        return self.exec_root / "mounts" / container_id
+
+    @property
+    def closed(self) -> tuple[Path, ...]:
+        """Directories only the daemon enters. The exec root itself is open: the socket is there."""
+        below = ("containers", "shm", "mounts", "runtime", "builds", "probe")
+        return (self.tmp, *(self.exec_root / name for name in below))
 
 
 def parse_size(size: str | int) -> int:

@@ -10,7 +10,7 @@ import contextlib
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,8 +24,10 @@ from pier.linux import cgroup
 from pier.linux.mount import Overlay, open_overlay
 from pier.runtime.bundle import remove_bundle, write_bundle
 from pier.runtime.monitors import Monitor, RuntimeFailed, adopt
+from pier.runtime.mount_targets import Target, real_targets
 from pier.runtime.oci_runtime import Runtimes
 from pier.runtime.orders import AttachOptions, MonitorOrder
+from pier.runtime.reserved_paths import TargetReserved, is_reserved
 from pier.runtime.resources import Resources
 from pier.runtime.spawners import Spawner
 from pier.threads import blocking
@@ -275,12 +277,28 @@ def _prepare(command: Command, rootfs: Rootfs, place: NetworkPlace, files: Path)
             written[f"/etc/{name}"] = str(files / name)
     root_fd = open_overlay(rootfs.overlay)
     try:
+        _check_targets(root_fd, command.mounts)
         targets = (*_RUNTIME_MAKES, *(mount.target for mount in command.mounts))
         missing = missing_paths(root_fd, targets)
         identity = find_identity(command.user, root_fd)
     finally:
         os.close(root_fd)
     return _Prepared(identity, missing, tuple(mounts), written)
+
+
+def _check_targets(root_fd: int, mounts: Sequence[Mount]) -> None:
+    """Dockerfiles come from anywhere: what is the runtime's own is not theirs to mount over."""
+    targets = [Target(mount.target, _sources(mount)) for mount in mounts]
+    for mount, real in zip(mounts, real_targets(root_fd, targets), strict=True):
+        if is_reserved(real):
+            raise TargetReserved(mount.target, "the Dockerfile")
+
+
+def _sources(mount: Mount) -> tuple[str, ...]:
+    if mount.type != "overlay":
+        return (mount.source,) if mount.type == "bind" else ()
+    named = dict(option.partition("=")[::2] for option in mount.options)
+    return tuple(named["lowerdir"].split(":"))
 
 
 async def _clean_up(rootfs: Rootfs, missing: tuple[str, ...]) -> None:

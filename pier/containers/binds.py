@@ -5,12 +5,13 @@ creates them fills that in. What must be looked up comes as a function.
 """
 
 import posixpath
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
 from pier.containers.model import Container, MountPoint
 from pier.containers.spec import ContainerSpec, MountRequest
 from pier.errors import InvalidArgument
+from pier.runtime.reserved_paths import TargetReserved, is_reserved
 
 PROPAGATIONS = frozenset(("private", "rprivate", "shared", "rshared", "slave", "rslave"))
 DEFAULT_PROPAGATION = "rprivate"
@@ -81,12 +82,14 @@ def mount_points(
     *,
     exists: Callable[[str], bool],
     new_name: Callable[[], str],
+    of_image: Collection[str] = (),
 ) -> tuple[MountPoint, ...]:
     """What `spec` (merged with its image) mounts, parents first.
 
     `others` are the containers of `volumes_from`, by the names used there. exists: whether a
-    path is on the host; new_name: a fresh name for an anonymous volume. A mount of the
-    container's own takes the place of one from another container, and of an image's VOLUME.
+    path is on the host; new_name: a fresh name for an anonymous volume. of_image: those of the
+    spec's `volumes` only the image asks for. A mount of the container's own takes the place of one
+    from another container, and of an image's VOLUME.
     """
     host = spec.host
     inherited = _inherited(host.volumes_from, others)
@@ -106,6 +109,8 @@ def mount_points(
         if destination not in chosen:
             chosen[destination] = _anonymous(destination, new_name())
             check_proc(chosen[destination])
+            if path in of_image and _holds_devices(destination):
+                raise TargetReserved(destination, "the image")
     return tuple(chosen[path] for path in sorted(chosen, key=_parts))
 
 
@@ -302,6 +307,11 @@ def check_proc(point: MountPoint) -> None:
     host_proc = point.kind == "bind" and point.source == "/proc" and path == "/proc"
     if path not in _IN_PROC and not host_proc:
         raise InvalidMount(point.kind, f"{path} cannot be mounted because it is inside /proc")
+
+
+def _holds_devices(path: str) -> bool:
+    """/sys is not for an image either, but many that run systemd ask for the control groups."""
+    return is_reserved(path) and not path.startswith("/sys")
 
 
 def _tmpfs(path: str, options: str) -> MountPoint:

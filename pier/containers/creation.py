@@ -80,7 +80,9 @@ class Creation:
         check_asked(asked)
         kept = supported(with_defaults(spec.host.resources), self._facts).resources
         spec = replace(spec, host=replace(spec.host, resources=kept))
-        points = await self._placement.decide(spec)
+        points = await self._placement.decide(
+            spec, set(image.config.run.volumes) - set(asked.volumes)
+        )
         container = Container(
             id=container_id,
             name=chosen,

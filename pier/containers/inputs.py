@@ -24,15 +24,18 @@ from pier.containers.namespaces import (
     joined_container,
 )
 from pier.containers.native_exec import expose
+from pier.containers.oci_mounts import HOST_SHM
 from pier.containers.parts import Parts
 from pier.containers.requests import ExecSpec
 from pier.containers.security import UNCONFINED, parse_security_options
+from pier.containers.spec import ContainerSpec
 from pier.containers.state import State
 from pier.containers.to_oci import OciInputs, ProcessUser
 from pier.containers.users import NotQuick, UserNotFound, resolve_user
 from pier.errors import Conflict, InvalidArgument
 from pier.linux.mount import Overlay, open_overlay
 from pier.runtime import seccomp
+from pier.runtime.mount_targets import Target, check_targets
 
 APPARMOR_PROFILE = "docker-default"
 BUILTIN = "builtin"
@@ -61,9 +64,12 @@ class Inputs:
         mounts: tuple[MountPoint, ...],
         files: Mapping[str, str],
     ) -> OciInputs:
-        """Everything `to_oci` needs. netns_path None: the host's namespace."""
+        """Everything `to_oci` needs. netns_path None: the host's namespace.
+
+        Raises TargetLedAway, and what `resolve_user` raises.
+        """
         spec, defaults = container.spec, self._parts.defaults
-        user = await asyncio.to_thread(_user_in, overlay, spec.user, spec.host.group_add)
+        user = await asyncio.to_thread(_look_inside, overlay, spec, mounts)
         init = spec.host.init if spec.host.init is not None else defaults.init
         return OciInputs(
             container_id=container.id,
@@ -127,13 +133,13 @@ class Inputs:
             case "none":
                 return None
             case "host":
-                return "/dev/shm"  # noqa: S108 -- the host's own, as asked
+                return HOST_SHM
             case "shareable":
                 return str(self._parts.shm(container.id))
             case mode if joined_container(mode):
                 other = self.joined(mode, "IPC")
                 if other.spec.host.ipc_mode == "host":
-                    return "/dev/shm"  # noqa: S108
+                    return HOST_SHM
                 if other.spec.host.ipc_mode != "shareable":
                     raise NotShareable(other.id)
                 return str(self._parts.shm(other.id))
@@ -213,9 +219,16 @@ def seccomp_filter(profile: str, held: Sequence[str]) -> Mapping[str, object] | 
     )
 
 
-def _user_in(overlay: Overlay, user: str, groups: tuple[str, ...]) -> ProcessUser:
+def _look_inside(
+    overlay: Overlay, spec: ContainerSpec, mounts: Sequence[MountPoint]
+) -> ProcessUser:
     root = open_overlay(overlay)
     try:
-        return resolve_user(root, user, groups)
+        check_targets(root, [_target(point) for point in mounts])
+        return resolve_user(root, spec.user, spec.host.group_add)
     finally:
         os.close(root)
+
+
+def _target(point: MountPoint) -> Target:
+    return Target(point.destination, (point.source,) if point.source else ())

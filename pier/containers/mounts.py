@@ -106,7 +106,9 @@ def copy_up(root_fd: int, points: Sequence[MountPoint]) -> None:
     CannotMountOverFile, NotCopiedUp.
     """
     for point in points:
-        if point.kind == "volume" and not point.no_copy and not point.subpath:
+        # An image's own /dev is no start for one: its links would be taken for devices.
+        wanted = not point.no_copy and not point.subpath and point.destination != "/dev"
+        if point.kind == "volume" and wanted:
             _copy_up_one(root_fd, point)
 
 

@@ -10,6 +10,8 @@ OciMount = dict[str, object]
 
 _PROPAGATED = {"shared": "shared", "rshared": "shared", "slave": "rslave", "rslave": "rslave"}
 _OPPOSITES = (("noexec", "exec"), ("nosuid", "suid"), ("nodev", "dev"), ("ro", "rw"))
+HOST_SHM = "/dev/shm"  # noqa: S108
+"""The host's own, which stays as the host has mounted it."""
 _STAY_WRITABLE = frozenset(("/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue"))  # noqa: S108
 
 
@@ -94,8 +96,11 @@ def _defaults(inputs: MountInputs) -> list[OciMount]:
         _mount("/sys/fs/cgroup", "cgroup", "cgroup", [cgroup_access, *safe]),
         _mount("/dev/mqueue", "mqueue", "mqueue", safe),
     ]
-    if inputs.shm:
+    if inputs.shm == HOST_SHM:
         mounts.append(_bind("/dev/shm", inputs.shm, ["rbind", "rprivate"]))  # noqa: S108
+    elif inputs.shm:
+        # Said again: some runtimes mount what is bound anew, without what they are not told.
+        mounts.append(_bind("/dev/shm", inputs.shm, ["rbind", "rprivate", *safe]))  # noqa: S108
     elif inputs.shm is not None:
         options = [*safe, "mode=1777", f"size={inputs.shm_size}"]
         mounts.append(_mount("/dev/shm", "tmpfs", "shm", options))  # noqa: S108

@@ -1,7 +1,7 @@
 """A container's mounts through its life: decided at create, ready at start, let go at exit."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from secrets import token_hex
@@ -26,17 +26,24 @@ class Placement:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
-    async def decide(self, spec: ContainerSpec) -> tuple[MountPoint, ...]:
+    async def decide(
+        self, spec: ContainerSpec, of_image: Collection[str]
+    ) -> tuple[MountPoint, ...]:
         """The mount points of a new container; its volumes exist afterwards.
 
-        Raises InvalidArgument for what cannot be mounted, NotFound for an image that is not here.
+        of_image: those of its `volumes` only the image asks for. Raises InvalidArgument for what
+        cannot be mounted, NotFound for an image that is not here.
         """
         others = {
             name: self._parts.store.get_other(name)
             for name in volumes_from_names(spec.host.volumes_from)
         }
         points = mount_points(
-            spec, others, exists=lambda path: Path(path).exists(), new_name=lambda: token_hex(32)
+            spec,
+            others,
+            exists=lambda path: Path(path).exists(),
+            new_name=lambda: token_hex(32),
+            of_image=of_image,
         )
         requests = {request.target: request for request in spec.host.mounts}
         placed: list[MountPoint] = []

@@ -51,6 +51,7 @@ def main(argv: Sequence[str]) -> int:
             sys.stdout.write("configuration OK\n")
             return 0
         _set_up_logging(settings)
+        os.umask(0o022)  # modes are meant as they are written, whoever starts us
         for key in settings.without_effect:
             log.warning("the setting %s has no effect in Pier (see docs/compatibility.md)", key)
         with _locked(settings), _pid_file(settings):

@@ -112,8 +112,11 @@ class Engine:
 
 async def _build(settings: Settings, stack: AsyncExitStack) -> Engine:
     paths = settings.paths
-    for directory in (paths.tmp, paths.volumes, paths.container(""), paths.bundle("")):
+    for directory in (paths.volumes, paths.container("")):
         directory.mkdir(parents=True, exist_ok=True, mode=0o710)
+    for directory in paths.closed:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        directory.chmod(0o700)  # an earlier version's was open
     with contextlib.suppress(OSError):  # the probe of the runtimes has the words for it
         cgroup.make_room()
     facts = read_host_facts()
@@ -172,8 +175,8 @@ async def _build(settings: Settings, stack: AsyncExitStack) -> Engine:
         spawn=tasks.spawn,
         directory=paths.container,
         bundle=paths.bundle,
-        shm=lambda container_id: paths.exec_root / "shm" / container_id,
-        mounts=lambda container_id: paths.exec_root / "mounts" / container_id,
+        shm=paths.shm,
+        mounts=paths.mounts,
         stubs=make_stubs(paths.data_root / "stubs"),
     )
     containers, execs, restorer = _containers(parts, facts)

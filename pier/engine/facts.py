@@ -66,6 +66,7 @@ async def engine_facts(
         http_proxy=_proxy(settings, "http-proxy"),
         https_proxy=_proxy(settings, "https-proxy"),
         no_proxy=_proxy(settings, "no-proxy"),
+        warnings=tuple(runtimes.warnings()),
     )
 
 

@@ -19,6 +19,7 @@ from pier.linux import cgroup
 from pier.linux.mount import Overlay
 from pier.runtime.bundle import remove_bundle, write_bundle
 from pier.runtime.failures import in_dockers_words
+from pier.runtime.known_flaws import warning
 from pier.runtime.orders import MonitorOrder, RuntimeInfo
 from pier.runtime.spawners import Spawner
 
@@ -81,6 +82,13 @@ class Runtimes:
         await asyncio.to_thread(cgroup.remove, self._group)
         if not self._working:
             raise NoRuntime(self.reasons)
+        for text in self.warnings():
+            log.warning("%s", text.removeprefix("WARNING: "))
+
+    def warnings(self) -> list[str]:
+        """Known flaws of those that work, in Docker's form."""
+        told = (warning(info.name, Path(info.path).name, info.version) for info in self.list_())
+        return [text for text in told if text]
 
     @property
     def default(self) -> str:
@@ -220,6 +228,7 @@ def _write_cache(path: Path, working: Mapping[str, RuntimeInfo]) -> None:
         for name, info in working.items()
     }
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(0o600)
     path.write_text(json.dumps(records))
 
 
