@@ -86,13 +86,13 @@ class _Part:
 
     def read(self, limit: int = CHUNK) -> bytes:
         """As much as was asked for, unless the end comes first: tarfile wants whole blocks."""
-        from pier.cli.faults import Fault
+        from pier.cli.transport import CutOff
 
         pieces, wanted = [], min(limit, self._left)
         while wanted:
             piece = self._answer.take(wanted)
             if not piece:
-                raise Fault("unexpected EOF")
+                raise CutOff("unexpected EOF")
             pieces.append(piece)
             wanted -= len(piece)
             self._left -= len(piece)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from pier.cli.faults import ApiFault, Fault
-from pier.cli.transport import Connection, Response, connect
+from pier.cli.transport import Connection, CutOff, Response, connect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class Client:
     def _send(
         self, method: str, target: str, headers: Mapping[str, str], body: Body | None
     ) -> Response:
-        connection = self._idle.pop() if self._idle else self.dial()
+        connection = self._connection()
         host = "api.moby.localhost" if self.endpoint.address.startswith("unix") else "docker"
         head = {"Host": host, "User-Agent": USER_AGENT, **self._headers, **headers}
         try:
@@ -148,7 +148,31 @@ class Client:
                 _upload(connection, body)
             return Response(connection, head=method == "HEAD")
         except ConnectionError as error:
-            raise Fault(f"error during connect: {error.strerror or error}") from error
+            reason = (error.strerror or str(error)).lower()
+            raise self._no_answer(method, target, f"write: {reason}") from error
+        except CutOff as error:
+            raise self._no_answer(method, target, error.text) from error
+
+    def _no_answer(self, method: str, target: str, reason: str) -> Fault:
+        url = f"{self._base_url}{target}"
+        return Fault(f'error during connect: {method.title()} "{url}": {reason}')
+
+    def _connection(self) -> Connection:
+        """Return an idle connection that the daemon has not ended meanwhile, or a fresh one."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.stale:
+                return connection
+            connection.close()
+        return self.dial()
+
+    @property
+    def _base_url(self) -> str:
+        """The endpoint as a URL of Go's client: a socket's path stands for the host."""
+        scheme, _, place = self.endpoint.address.partition("://")
+        if scheme == "unix":
+            return f"http://{quote(place)}"
+        return f"{'https' if self.endpoint.tls else 'http'}://{place}"
 
 
 def _upload(connection: Connection, body: Iterable[bytes]) -> None:

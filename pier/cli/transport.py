@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 CHUNK = 64 * 1024
 _MAX_LINE = 1 << 20
 _NO_BODY = (204, 304)
+_HEX = b"0123456789abcdefABCDEF"
+
+
+class CutOff(Fault):
+    """The daemon went before it had answered to the end; `text` says how in Go's words."""
 
 
 class Response:
@@ -33,11 +38,11 @@ class Response:
 
     def __init__(self, connection: Connection, *, head: bool) -> None:
         self.connection = connection
-        line = connection.read_line()
+        line = connection.read_line(first=True)
         version, _, rest = line.partition(b" ")
-        if not version.startswith(b"HTTP/1."):
-            raise Fault(f"malformed HTTP response {line[:40]!r}")
         code, _, reason = rest.partition(b" ")
+        if not version.startswith(b"HTTP/1.") or not code.isdigit():
+            raise Fault(f"malformed HTTP response {line[:40]!r}")
         self.status = int(code)
         self.reason = reason.decode("latin-1")
         self.headers: dict[str, str] = {}
@@ -74,25 +79,16 @@ class Response:
             case "chunked":
                 yield from self._chunked()
             case "length":
-                while self._left:
-                    data = self.connection.read_some(min(self._left, CHUNK))
-                    if not data:
-                        raise Fault("unexpected EOF")
-                    self._left -= len(data)
-                    yield data
+                yield from self.connection.read_exactly(self._left)
             case "close":
                 while data := self.connection.read_some(CHUNK):
                     yield data
 
     def _chunked(self) -> Iterator[bytes]:
+        """Only a chunk of the size 0 is the last one; the end of the stream is a loss."""
         connection = self.connection
-        while size := int(connection.read_line().partition(b";")[0] or b"0", 16):
-            while size:
-                data = connection.read_some(min(size, CHUNK))
-                if not data:
-                    raise Fault("unexpected EOF")
-                size -= len(data)
-                yield data
+        while size := _chunk_size(connection.read_line()):
+            yield from connection.read_exactly(size)
             connection.read_line()
         while connection.read_line():
             pass
@@ -101,35 +97,75 @@ class Response:
         self.connection.close()
 
 
+def _chunk_size(line: bytes) -> int:
+    digits = line.partition(b";")[0].strip()
+    if not digits or digits.strip(_HEX):
+        raise Fault(f"malformed chunked encoding {line[:40]!r}")
+    return int(digits, 16)
+
+
 class Connection:
     """One connection to the daemon, with what was received and not yet read."""
 
-    __slots__ = ("buffer", "on_release", "socket")
+    __slots__ = ("buffer", "failure", "on_release", "socket")
 
     def __init__(self, sock: Socket, on_release: Callable[[Connection], None]) -> None:
         self.socket = sock
         self.buffer = bytearray()
         self.on_release = on_release
+        self.failure: Exception | None = None
+        """Why the request could not be sent to its end: the file that was read, say."""
 
-    def read_line(self) -> bytes:
-        """Return the next line without its end; an end of stream is an empty line."""
+    def read_line(self, *, first: bool = False) -> bytes:
+        """Return the next line without its end; raise CutOff where the stream ends before it.
+
+        `first`: nothing of the answer has come yet, which Go calls another kind of end.
+        """
         while (end := self.buffer.find(b"\n")) < 0:
-            data = self.socket.recv(CHUNK)
-            if not data or len(self.buffer) > _MAX_LINE:
-                line = bytes(self.buffer)
-                self.buffer.clear()
-                return line
+            if len(self.buffer) > _MAX_LINE:
+                raise Fault("malformed HTTP response: a line has no end")
+            data = self._receive(CHUNK)
+            if not data:
+                raise CutOff("EOF" if first and not self.buffer else "unexpected EOF")
             self.buffer += data
         line = bytes(self.buffer[:end])
         del self.buffer[: end + 1]
         return line.rstrip(b"\r")
 
     def read_some(self, limit: int) -> bytes:
+        """Return what is there, or what comes next; b"" is the end of the stream."""
         if not self.buffer:
-            return self.socket.recv(limit)
+            return self._receive(limit)
         data = bytes(self.buffer[:limit])
         del self.buffer[:limit]
         return data
+
+    def read_exactly(self, size: int) -> Iterator[bytes]:
+        """Yield `size` bytes as they arrive; raise CutOff where the stream ends before."""
+        while size:
+            data = self.read_some(min(size, CHUNK))
+            if not data:
+                raise CutOff("unexpected EOF")
+            size -= len(data)
+            yield data
+
+    def _receive(self, limit: int) -> bytes:
+        try:
+            data = self.socket.recv(limit)
+        except ConnectionResetError as error:
+            raise self.failure or CutOff("read: connection reset by peer") from error
+        if not data and self.failure:
+            raise self.failure
+        return data
+
+    @property
+    def stale(self) -> bool:
+        """Whether the daemon has ended the connection, or spoken unasked, while it was idle."""
+        import select
+
+        poll = select.poll()
+        poll.register(self.socket.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
 
     def send_head(self, method: str, target: str, headers: Mapping[str, str]) -> None:
         lines = [f"{method} {target} HTTP/1.1"]
@@ -137,7 +173,11 @@ class Connection:
         self.socket.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape"))
 
     def send_chunks(self, chunks: Iterable[bytes]) -> None:
-        """Send a chunked body. A daemon that hung up early has an answer ready: not an error."""
+        """Send a chunked body. A daemon that hung up early has an answer ready: not an error.
+
+        Where `chunks` raises, the daemon must not take what it got for the whole: the connection
+        is cut, and who waits for the answer gets the error.
+        """
         try:
             for chunk in chunks:
                 if chunk:
@@ -145,6 +185,15 @@ class Connection:
             self.socket.sendall(b"0\r\n\r\n")
         except (BrokenPipeError, ConnectionResetError):
             return
+        except Exception as error:  # of whatever kind: it is raised again where the answer is read
+            self.failure = error
+            self._cut()
+
+    def _cut(self) -> None:
+        try:
+            self.socket.shutdown(2)
+        except OSError:
+            return  # it has ended already
 
     def release(self, *, reusable: bool) -> None:
         """Give the connection back for the next request, or end it."""

@@ -18,6 +18,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from typing_extensions import override
 
 CONTAINER_ID = "f0" * 32
+NO_ANSWER = 0
+"""The status of a daemon that hangs up instead."""
 Answer = Any  # JSON, bytes, or a function of the request
 Answers = Mapping[tuple[str, str], Answer]
 
@@ -46,6 +48,8 @@ class Status:
     headers: Mapping[str, str] = field(default_factory=dict)
     stream: bytes | None = None
     """After 101: what the hijacked connection carries."""
+    cut_off: bool = False
+    """The connection ends after the body, but before the chunk that says so."""
     converse: Callable[[Any, Any], None] | None = None
     """After 101: talks to the client with the two ends of the connection, until it returns."""
 
@@ -140,12 +144,18 @@ class _Conversation(BaseHTTPRequestHandler):
 
     def _reply(self, answer: Answer) -> None:
         status = answer if isinstance(answer, Status) else Status(200, answer)
+        if status.code == NO_ANSWER:
+            self.close_connection = True
+            return
         if status.code == 101:
             self._hijack(status)
             return
         body = status.body
         if callable(body):
             self._reply_later(body)
+            return
+        if status.cut_off:
+            self._break_off(body if isinstance(body, bytes) else json.dumps(body).encode())
             return
         kind = "application/octet-stream" if isinstance(body, bytes) else "application/json"
         data = body if isinstance(body, bytes) else b""
@@ -166,13 +176,21 @@ class _Conversation(BaseHTTPRequestHandler):
 
     def _reply_later(self, body: Callable[[], Any]) -> None:
         """Send the header at once and the body when it is known, as /wait does."""
+        self._begin_chunks()
+        data = json.dumps(body()).encode()
+        self.wfile.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data))
+
+    def _break_off(self, data: bytes) -> None:
+        self._begin_chunks()
+        self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
+        self.close_connection = True
+
+    def _begin_chunks(self) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         self.wfile.flush()
-        data = json.dumps(body()).encode()
-        self.wfile.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data))
 
     def _hijack(self, status: Status) -> None:
         head = "HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"

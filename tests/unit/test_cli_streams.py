@@ -1,3 +1,4 @@
+import errno
 import io
 import os
 import socket
@@ -13,7 +14,7 @@ from pier.cli.faults import Fault
 from pier.cli.progress import format_progress, raise_errors, show_progress
 from pier.cli.streams import Demultiplexer, Hijacked, Output
 from pier.cli.terminal import DetachWatch, parse_detach_keys
-from pier.cli.transport import Connection, Response
+from pier.cli.transport import Connection, CutOff, Response
 from tests.clients.recording_daemon import frame
 
 DETACH = parse_detach_keys("ctrl-p,ctrl-q")
@@ -99,15 +100,69 @@ def test_bodies_end_as_their_header_says(
     assert Response(connect(raw), head=False).read() == text
 
 
-def test_a_body_that_breaks_off_is_an_error(connect: Connect) -> None:
-    raw = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello"
-    with pytest.raises(Fault, match="unexpected EOF"):
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"Content-Length: 9\r\n\r\nhello",
+        CHUNKED,
+        CHUNKED + b"3\r\nhel\r\n",
+        CHUNKED + b"3\r\nhel\r\n0",
+        CHUNKED + b"3\r\nhel\r\n0\r\n",
+        CHUNKED + b"9\r\nhel",
+        b"Content-Le",
+        b"",
+    ],
+)
+def test_an_answer_that_breaks_off_is_an_error_wherever_it_does(
+    rest: bytes, connect: Connect
+) -> None:
+    with pytest.raises(CutOff, match=r"^unexpected EOF$"):
+        Response(connect(b"HTTP/1.1 200 OK\r\n" + rest), head=False).read()
+
+
+def test_no_answer_at_all_is_an_end_of_file(connect: Connect) -> None:
+    with pytest.raises(CutOff, match=r"^EOF$"):
+        Response(connect(b""), head=False)
+
+
+@pytest.mark.parametrize("answer", [b"SSH-2.0-x\r\n", b"HTTP/1.1 OK\r\n\r\n"])
+def test_what_is_no_http_is_an_error(answer: bytes, connect: Connect) -> None:
+    with pytest.raises(Fault, match="malformed HTTP response"):
+        Response(connect(answer), head=False)
+
+
+@pytest.mark.parametrize("size", [b"", b"-3", b"zz", b"0x3", b"1_0"])
+def test_a_chunk_without_a_size_is_an_error(size: bytes, connect: Connect) -> None:
+    raw = b"HTTP/1.1 200 OK\r\n" + CHUNKED + size + b"\r\nhel\r\n0\r\n\r\n"
+    with pytest.raises(Fault, match="malformed chunked encoding"):
         Response(connect(raw), head=False).read()
 
 
-def test_what_is_no_http_is_an_error(connect: Connect) -> None:
-    with pytest.raises(Fault, match="malformed HTTP response"):
-        Response(connect(b"SSH-2.0-x\r\n"), head=False)
+def test_a_request_that_cannot_be_sent_whole_never_looks_whole() -> None:
+    ours, theirs = socket.socketpair()
+    connection = Connection(ours, lambda _connection: None)
+
+    def chunks() -> Iterator[bytes]:
+        yield b"half"
+        raise OSError(errno.EIO, "the disk broke")
+
+    with ours, theirs:
+        connection.send_chunks(chunks())
+        assert theirs.makefile("rb").read() == b"4\r\nhalf\r\n"
+        with pytest.raises(OSError, match="the disk broke"):
+            Response(connection, head=False)
+
+
+def test_a_connection_that_the_daemon_has_ended_is_not_used_again() -> None:
+    ours, theirs = socket.socketpair()
+    with ours:
+        connection = Connection(ours, lambda _connection: None)
+        assert not connection.stale
+        theirs.close()
+        assert connection.stale
 
 
 def test_a_conversation_goes_both_ways_without_either_side_waiting_for_the_other() -> None:

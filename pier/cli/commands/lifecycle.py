@@ -54,10 +54,12 @@ def unpause(session: Session, _options: Options, names: list[str]) -> int:
 
 def wait(session: Session, _options: Options, names: list[str]) -> int:
     def wait_for(name: str) -> None:
-        answer = session.client.post(_path(name, "wait"))
+        answer = session.client.post(_path(name, "wait")) or {}
         problem = (answer.get("Error") or {}).get("Message")
         if problem:
             raise Fault(problem)
+        if "StatusCode" not in answer:
+            raise Fault("error waiting for container: the daemon gave no exit code")
         out(str(answer["StatusCode"]))
 
     return for_each(names, wait_for, echo=False)

@@ -155,6 +155,7 @@ class Watched:
         self._names = list(names)
         self._all = everything
         self._usages: dict[str, Usage] = {}
+        self._ended = False
         self.problems: list[str] = []
 
     def _found(self) -> list[str]:
@@ -222,15 +223,19 @@ class Watched:
     def _watch_events(self) -> None:
         wanted = ["type=container", "event=start", *(["event=create"] if self._all else [])]
         query = {"filters": encode_filters(wanted)}
-        for event in json_stream(self._client.sibling().request("GET", "/events", query)):
-            self._watch(event["Actor"]["ID"][:12])
+        try:
+            for event in json_stream(self._client.sibling().request("GET", "/events", query)):
+                self._watch(event["Actor"]["ID"][:12])
+        except (Fault, OSError) as error:
+            self.problems.append(str(error))
+        self._ended = True
 
     def rows(self) -> list[Row]:
         return list(self._usages.values())
 
     def ended(self) -> bool:
-        """Whether nothing can change any more: everything that was named is gone."""
-        return bool(self._names) and not self._usages
+        """Whether nothing can change any more: all that was named is gone, or the daemon is."""
+        return self._ended or (bool(self._names) and not self._usages)
 
 
 COMMANDS = {
