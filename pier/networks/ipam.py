@@ -22,7 +22,8 @@ IPNetwork = IPv4Network | IPv6Network
 
 class InvalidNetworkConfig(InvalidArgument):
     def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("invalid network config:\n" + "\n".join(problems))
+        mark = "* " if len(problems) > 1 else ""
+        super().__init__("invalid network config:\n" + "\n".join(mark + p for p in problems))
 
 
 class PoolOverlaps(Forbidden):
@@ -197,7 +198,7 @@ def _problems(pool: Pool) -> Iterator[str]:
     except ValueError:
         yield f"invalid subnet {pool.subnet}: invalid CIDR block notation"
         return
-    if str(subnet) != pool.subnet:
+    if not _is_block(pool.subnet, subnet):
         yield f"invalid subnet {pool.subnet}: it should be {subnet}"
     if pool.ip_range:
         yield from _range_problems(pool.ip_range, subnet)
@@ -205,6 +206,12 @@ def _problems(pool: Pool) -> Iterator[str]:
         yield from _address_problems("gateway", pool.gateway, subnet)
     for address in pool.auxiliary.values():
         yield from _address_problems("auxiliary address", address, subnet)
+
+
+def _is_block(text: str, block: IPNetwork) -> bool:
+    """Whether `text` names the block's first address, in whatever spelling, and its length."""
+    address, _, length = text.partition("/")
+    return length == str(block.prefixlen) and ip_address(address) == block.network_address
 
 
 def _range_problems(text: str, subnet: IPNetwork) -> Iterator[str]:
@@ -216,11 +223,11 @@ def _range_problems(text: str, subnet: IPNetwork) -> Iterator[str]:
     if span.version != subnet.version:
         yield f"invalid ip-range {text}: parent subnet is an IPv{subnet.version} block"
         return
-    if str(span) != text:
-        yield f"invalid ip-range {text}: it should be {span}"
     if span.prefixlen < subnet.prefixlen:
         yield f"invalid ip-range {text}: CIDR block is bigger than its parent subnet {subnet}"
-    elif not span.overlaps(subnet):
+    if not _is_block(text, span):
+        yield f"invalid ip-range {text}: it should be {span}"
+    if not span.overlaps(subnet):
         yield f"invalid ip-range {text}: parent subnet {subnet} doesn't contain ip-range"
 
 

@@ -85,7 +85,8 @@ class NetworkSpec:
     enable_ipv4: bool = True
     enable_ipv6: bool = False
     ipam_driver: str = "default"
-    ipam_options: Mapping[str, str] = field(default_factory=dict)
+    ipam_options: Mapping[str, str] | None = None
+    """None: not asked for, which an answer tells from none of them."""
     pools: tuple[Pool, ...] = ()
     chosen_subnet: bool = False
     """The user chose a subnet, so a user may choose addresses in it too."""

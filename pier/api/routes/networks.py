@@ -109,6 +109,7 @@ async def prune(call: Call) -> web.StreamResponse:
 
 ROUTES = (
     Route("GET", "/networks", list_networks),
+    Route("GET", "/networks/", list_networks),
     Route("POST", "/networks/create", create),
     Route("POST", "/networks/prune", prune),
     Route("POST", "/networks/{name}/connect", connect),

@@ -105,7 +105,7 @@ def to_network(body: CreateBody, version: ApiVersion) -> NetworkSpec:
         enable_ipv4=body.enable_ipv4 or not version.at_least(48),
         enable_ipv6=body.enable_ipv6,
         ipam_driver=body.ipam.driver or "default",
-        ipam_options=body.ipam.options or {},
+        ipam_options=body.ipam.options,
         pools=pools,
         chosen_subnet=any(pool.subnet for pool in pools),
         options=body.options,
@@ -145,7 +145,7 @@ def network_json(network: Network) -> NetworkJson:
         enable_ipv6=spec.enable_ipv6,
         ipam=IpamJson(
             driver=spec.ipam_driver,
-            options=dict(spec.ipam_options) or None,
+            options=None if spec.ipam_options is None else dict(spec.ipam_options),
             config=pools if pools or spec.driver == "bridge" else None,
         ),
         internal=spec.internal,
