@@ -1,7 +1,8 @@
 """`docker commit`: a container's changes become a layer, and an image on top of its own."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 from pier.containers.lifecycle import Lifecycle
@@ -11,13 +12,18 @@ from pier.containers.parts import Parts, snapshot_key
 from pier.containers.requests import CommitRequest
 from pier.containers.spec import ContainerSpec
 from pier.containers.state import State
-from pier.errors import Conflict
+from pier.containers.waiting import Condition
+from pier.errors import Conflict, NotFound, PierError
 from pier.images.changes import apply_changes
 from pier.oci.image import History, ImageConfig, RunConfig
 from pier.oci.reference import parse_reference
 
 FROZEN_MARK = "frozen-for-commit"
 """In the bundle of a container that only a commit has paused: a crash must not leave it so."""
+
+
+_SETTLING_S = 5.0
+"""How long the end of a process may take to get into the container's record."""
 
 
 class CommitRefused(Conflict):
@@ -43,13 +49,17 @@ class Committer:
         name = parse_reference(request.reference).tagged() if request.reference else None
         run = apply_changes(run_config(container.spec, request.run_config), request.changes)
         config = self._config(container, request, run)
-        async with self._frozen(container, wanted=request.pause):
-            image = await self._parts.images.commit_layer(
-                snapshot_key(container.id),
-                config,
-                parent=container.image_id,
-                names=[name] if name else [],
-            )
+        async with self._still(container, pause=request.pause):
+            try:
+                image = await self._parts.images.commit_layer(
+                    snapshot_key(container.id),
+                    config,
+                    parent=container.image_id,
+                    names=[name] if name else [],
+                )
+            except (NotFound, OSError):
+                self._parts.store.get(container.id)  # NoSuchContainer: it ended, and --rm took it
+                raise
         told = {"comment": request.comment, "imageID": image.id}
         if name:
             told["imageRef"] = name.familiar()
@@ -75,20 +85,59 @@ class Committer:
         )
 
     @asynccontextmanager
-    async def _frozen(self, container: Container, *, wanted: bool) -> AsyncIterator[None]:
-        if not wanted or container.state is not State.RUNNING:
+    async def _still(self, container: Container, *, pause: bool) -> AsyncIterator[None]:
+        """While nothing writes: frozen if it runs, unless told not to; else held as it is."""
+        if container.state is State.RUNNING and not pause:
             yield
-            return
-        mark = self._parts.bundle(container.id) / FROZEN_MARK
-        mark.touch()
-        try:
-            await self._lifecycle.pause(container.id)
+        elif container.state is State.RUNNING and await self._freeze(container.id):
             try:
                 yield
             finally:
-                await self._lifecycle.unpause(container.id)
-        finally:
+                await self._thaw(container.id)
+        else:
+            async with self._parts.live[container.id].lock:
+                self._parts.store.get(container.id)
+                yield
+
+    async def _freeze(self, container_id: str) -> bool:
+        """False if it ended meanwhile, or somebody has paused it."""
+        mark = self._parts.bundle(container_id) / FROZEN_MARK
+        try:
+            mark.touch()
+            await self._lifecycle.pause(container_id)
+        except (PierError, OSError):
             mark.unlink(missing_ok=True)
+            if await self._stays(container_id, State.RUNNING):
+                raise
+            return False
+        return True
+
+    async def _thaw(self, container_id: str) -> None:
+        """What was killed meanwhile, or thawed by somebody, need not be."""
+        try:
+            if self._state(container_id) is State.PAUSED:
+                await self._lifecycle.unpause(container_id)
+        except PierError:
+            if await self._stays(container_id, State.PAUSED):
+                raise
+        finally:
+            (self._parts.bundle(container_id) / FROZEN_MARK).unlink(missing_ok=True)
+
+    async def _stays(self, container_id: str, state: State) -> bool:
+        """Whether it is not that its process is gone: the record follows in a moment."""
+        waiter = self._parts.live[container_id].waiters.add(Condition.NOT_RUNNING)
+        try:
+            if self._state(container_id) is state:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_SETTLING_S):
+                        await waiter.result()
+            return self._state(container_id) is state
+        finally:
+            waiter.close()
+
+    def _state(self, container_id: str) -> State | None:
+        found = self._parts.store.find(container_id)
+        return found.state if found else None
 
 
 def run_config(spec: ContainerSpec, asked: ContainerSpec | None) -> RunConfig:

@@ -9,9 +9,7 @@ ones are somebody's upper directory; their key names the owner ("container/<id>"
 here that asks the database belongs on its thread; directories may be filled from any.
 """
 
-import os
 import sqlite3
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -64,7 +62,8 @@ class Snapshotter:
     def prepare(self, key: str, parent: str = "", now_ns: int = 0) -> None:
         """Make an empty active snapshot on the committed one `parent` ("" for none).
 
-        Its root directory has the owner and mode of the parent's: the topmost one's count.
+        Its root directory is root's and 0755, whatever layers say of theirs: an archive of a
+        directory that was private would make a container nobody else's.
         """
         with self._database.transaction():
             above = self._committed_id(parent) if parent else None
@@ -74,17 +73,15 @@ class Snapshotter:
                 "INSERT INTO snapshots (key, kind, parent, created_ns) VALUES (?, ?, ?, ?)",
                 (key, ACTIVE, above, now_ns),
             )
-            self._make_directories(int(row.lastrowid or 0), above)
+            self._make_directories(int(row.lastrowid or 0))
 
-    def _make_directories(self, number: int, parent: int | None) -> None:
+    def _make_directories(self, number: int) -> None:
         home = self._root / str(number)
         self._trash.put(home)
         (home / "work").mkdir(mode=0o700, parents=True)
         fs = home / "fs"
         fs.mkdir(mode=0o755)
         fs.chmod(0o755)
-        if parent is not None:
-            copy_root(self._fs(parent), fs)
 
     def commit(
         self, key: str, chain_id: str, *, parent: str | None = None, size: int | None = None
@@ -217,11 +214,3 @@ class Snapshotter:
     def _has_children(self, number: int) -> bool:
         query = "SELECT 1 FROM snapshots WHERE parent = ?"
         return self._database.execute(query, (number,)).fetchone() is not None
-
-
-def copy_root(source: Path, target: Path) -> None:
-    """Give the directory `target` the owner, mode and times of `source`."""
-    found = source.stat()
-    os.chown(target, found.st_uid, found.st_gid)
-    target.chmod(stat.S_IMODE(found.st_mode))
-    os.utime(target, ns=(found.st_atime_ns, found.st_mtime_ns))
