@@ -46,9 +46,10 @@ def write_tree(
     """Write what is at `path` in the root: a file, or a directory with everything in it.
 
     A link in the last component is written as a link. Members are named `name` and below (b"."
-    for the contents); None names them by their path below `path` and leaves out the directory
-    itself, as export does. empty: devices (st_dev) whose directories are written without what
-    is in them. Returns the bytes of regular files. Raises OSError if it is not there.
+    for the contents, b"/" for those of the root); None names them by their path below `path` and
+    leaves out the directory itself, as export does. empty: devices (st_dev) whose directories are
+    written without what is in them. Returns the bytes of regular files. Raises OSError if it is
+    not there.
     """
     writer = TarWriter(write)
     fd = paths.open_in_root(root_fd, path, os.O_PATH, follow=False)
@@ -66,16 +67,21 @@ def write_tree(
 def _write_directories(
     writer: TarWriter, fd: int, name: bytes | None, empty: Collection[int]
 ) -> None:
-    prefix = name or b""
+    root = name == b"/"
+    prefix = b"" if root else name or b""
     for directory in walk(fd):
         if directory.stat.st_dev in empty:
             directory.files.clear()
             directory.below.clear()
-        path = join(prefix, directory.path) if directory.path else prefix
-        if path:
+        path = _named(prefix, directory.path, root=root) if directory.path else prefix
+        if path or root:
             writer.directory(path, directory)
         for found in directory.files:
-            writer.file(join(prefix, found.path), directory.fd, found)
+            writer.file(_named(prefix, found.path, root=root), directory.fd, found)
+
+
+def _named(prefix: bytes, path: bytes, *, root: bool) -> bytes:
+    return b"/" + path if root else join(prefix, path)
 
 
 def _write_single(writer: TarWriter, root_fd: int, path: bytes, name: bytes | None) -> None:

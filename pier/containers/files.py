@@ -125,7 +125,7 @@ class Files:
             list_changes,
             upper,
             [type(upper)(path) for path in overlay.lower],
-            ignore=ignored_paths(container),
+            ignore=(os.fsencode(INIT_PATH.strip("/")),),
         )
 
     def _get(self, name: str) -> Container:
@@ -135,7 +135,7 @@ class Files:
         return container
 
     async def _tar(self, container: Container, path: str) -> AsyncGenerator[bytes, None]:
-        """`path` is absolute. The root's members are named "//bin": clients cut the first part."""
+        """`path` is absolute."""
         name = os.fsencode(base_name(path))
         async with self._view(container) as view:
             empty = kernel_devices(view)
@@ -227,12 +227,6 @@ class Files:
                 yield MountPoint(kind="bind", destination=f"/etc/{name}", source=str(source))
 
 
-def ignored_paths(container: Container) -> frozenset[bytes]:
-    """What is in a container's upper directory and not its own doing: places to mount on."""
-    paths = {point.destination for point in container.mounts} | {INIT_PATH}
-    return frozenset(os.fsencode(path.strip("/")) for path in paths)
-
-
 def _owner(root_fd: int, container: Container) -> tuple[int, int] | None:
     """The container's user, in its own files' words; None if it has none."""
     if not container.spec.user:
@@ -241,4 +235,4 @@ def _owner(root_fd: int, container: Container) -> tuple[int, int] | None:
     return user.uid, user.gid
 
 
-__all__ = ["CopyFailed", "Files", "FilesGone", "PathNotFound", "ignored_paths"]
+__all__ = ["CopyFailed", "Files", "FilesGone", "PathNotFound"]

@@ -6,13 +6,20 @@ import stat
 
 from pier.containers.model import MountPoint
 from pier.containers.requests import PathStat
-from pier.errors import InvalidArgument, NotFound
+from pier.errors import Failed, InvalidArgument, NotFound, PierError
 from pier.linux.paths import is_kernels_own, open_in_root, resolve_in_root
 
 
 class PathNotFound(NotFound):
     def __init__(self, path: str, container: str) -> None:
         super().__init__(f"Could not find the file {path} in container {container}")
+
+
+class NotADirectory(Failed):
+    """A slash after a file, or a path that goes on below it."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"lstat {path}: not a directory")
 
 
 class NotADirectoryPoint(InvalidArgument):
@@ -32,12 +39,10 @@ class RootReadOnly(InvalidArgument):
 
 def absolute(path: str) -> str:
     """From the root, without `..`; a slash or `/.` at the end stays, as it means the contents."""
-    cleaned = "/" + posixpath.normpath("/" + path).lstrip("/")
-    if cleaned == "/":
-        return "/." if path.endswith("/.") else "/"
-    if path.endswith("/."):
-        return cleaned + "/."
-    return cleaned + "/" if path.endswith("/") else cleaned
+    cleaned = posixpath.normpath("/" + path).strip("/")
+    if posixpath.basename(path.rstrip("/")) == ".":
+        return f"/{cleaned}/.".replace("//", "/")
+    return f"/{cleaned}/" if cleaned and path.endswith("/") else f"/{cleaned}"
 
 
 def base_name(path: str) -> str:
@@ -46,28 +51,36 @@ def base_name(path: str) -> str:
 
 
 def stat_path(root_fd: int, path: str, container: str) -> PathStat:
-    """`path` is absolute. A link at its end is not followed. Raises PathNotFound.
+    """`path` is absolute. A link at its end is not followed.
 
     What the kernel shows below /proc and the like is no file of the container, as for Docker.
+    Raises PathNotFound, NotADirectory.
     """
     try:
         fd = open_in_root(root_fd, path, os.O_PATH, follow=False)
+        try:
+            found = os.fstat(fd)
+            kernels_own = not stat.S_ISDIR(found.st_mode) and is_kernels_own(fd)
+        finally:
+            os.close(fd)
+        target = link_target(root_fd, path) if stat.S_ISLNK(found.st_mode) else ""
     except OSError as error:
-        raise PathNotFound(path, container) from error
-    try:
-        found = os.fstat(fd)
-        if not stat.S_ISDIR(found.st_mode) and is_kernels_own(fd):
-            raise PathNotFound(path, container)
-    finally:
-        os.close(fd)
-    link = stat.S_ISLNK(found.st_mode)
+        raise _missing(path, container, error) from error
+    if kernels_own:
+        raise PathNotFound(path, container)
     return PathStat(
         name=base_name(path),
         size=found.st_size,
         mode=found.st_mode,
         mtime_ns=found.st_mtime_ns,
-        link_target=link_target(root_fd, path) if link else "",
+        link_target=target,
     )
+
+
+def _missing(path: str, container: str, error: OSError) -> PierError:
+    if isinstance(error, NotADirectoryError):
+        return NotADirectory(path)
+    return PathNotFound(path, container)
 
 
 def link_target(root_fd: int, path: str) -> str:
@@ -84,12 +97,15 @@ def link_target(root_fd: int, path: str) -> str:
 
 
 def resolve_directory(root_fd: int, path: str, container: str) -> str:
-    """Where an archive goes: links followed. Raises PathNotFound, NotADirectoryPoint."""
+    """Where an archive goes: links followed.
+
+    Raises PathNotFound, NotADirectory, NotADirectoryPoint.
+    """
     try:
         resolved = resolve_in_root(root_fd, path)
         fd = open_in_root(root_fd, resolved, os.O_PATH)
     except OSError as error:
-        raise PathNotFound(path, container) from error
+        raise _missing(path, container, error) from error
     try:
         if not stat.S_ISDIR(os.fstat(fd).st_mode):
             raise NotADirectoryPoint

@@ -10,6 +10,7 @@ import pytest
 from pier.containers.model import MountPoint
 from pier.containers.path_stat import (
     MountReadOnly,
+    NotADirectory,
     NotADirectoryPoint,
     PathNotFound,
     RootReadOnly,
@@ -29,7 +30,11 @@ from pier.containers.path_stat import (
         ("a/.", "/a/.", "."),
         ("../../a", "/a", "a"),
         ("/", "/", "/"),
-        (".", "/", "/"),
+        (".", "/.", "."),
+        ("./", "/.", "."),
+        ("/./", "/.", "."),
+        ("a/./", "/a/.", "."),
+        ("a/./b", "/a/b", "b"),
         ("/.", "/.", "."),
         ("//a//b", "/a/b", "b"),
         ("a/..", "/", "/"),
@@ -76,11 +81,18 @@ def test_a_slash_at_the_end_means_what_the_link_leads_to(root: int) -> None:
     assert stat.S_ISDIR(stat_path(root, "/up/.", "c").mode)
 
 
-@pytest.mark.parametrize("path", ["/missing", "/outside/", "/dir/file/x"])
+@pytest.mark.parametrize("path", ["/missing", "/outside/"])
 def test_what_is_not_inside_is_not_found(root: int, path: str) -> None:
     with pytest.raises(PathNotFound) as missing:
         stat_path(root, path, "web")
     assert str(missing.value) == f"Could not find the file {path} in container web"
+
+
+@pytest.mark.parametrize("path", ["/dir/file/", "/dir/file/.", "/link/", "/dir/file/x"])
+def test_a_file_is_no_directory(root: int, path: str) -> None:
+    for look in (stat_path, resolve_directory):
+        with pytest.raises(NotADirectory, match=f"lstat {path}: not a directory"):
+            look(root, path, "web")
 
 
 def test_an_archive_goes_into_a_directory_only(root: int) -> None:
