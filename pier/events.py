@@ -5,11 +5,9 @@ Events are for observers only; nothing in Pier depends on having heard one. The 
 """
 
 import asyncio
-import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextvars import ContextVar
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 HISTORY = 256
@@ -26,10 +24,6 @@ class Event:
     id: str
     attributes: Mapping[str, str] = field(default_factory=dict)
     time_ns: int = 0
-
-
-_Untold = tuple[str, str, str, Mapping[str, str] | None]
-_aside: ContextVar[list[_Untold] | None] = ContextVar("_aside", default=None)
 
 
 class Subscription:
@@ -67,10 +61,6 @@ class Events:
     def publish(
         self, kind: str, action: str, id_: str, attributes: Mapping[str, str] | None = None
     ) -> None:
-        aside = _aside.get()
-        if aside is not None:
-            aside.append((kind, action, id_, attributes))
-            return
         event = Event(
             kind=kind,
             action=action,
@@ -81,24 +71,6 @@ class Events:
         self._history.append(event)
         for subscription in tuple(self._subscriptions):
             subscription.put(event)
-
-    @contextlib.contextmanager
-    def set_aside(self) -> Iterator[Callable[[], None]]:
-        """What the block publishes, and the tasks it starts, is told when the result is called.
-
-        A container's end is told before what follows from it, and is known only after that.
-        """
-        held: list[_Untold] = []
-        token = _aside.set(held)
-
-        def tell() -> None:
-            for each in held:
-                self.publish(*each)
-
-        try:
-            yield tell
-        finally:
-            _aside.reset(token)
 
     def history(self) -> Sequence[Event]:
         """What is remembered, oldest first."""

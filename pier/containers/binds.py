@@ -281,12 +281,11 @@ def _inherited(
 
 
 def _named(point: MountPoint, new_name: Callable[[], str]) -> MountPoint:
-    """A volume always has a name; Docker shows a named one's missing mode as "z"."""
+    """A volume always has a name; Docker shows a missing mode as "z"."""
     if point.kind != "volume":
         return point
-    if not point.name:
-        return replace(point, name=new_name(), anonymous=True)
-    return replace(point, mode=point.mode or "z")
+    named = replace(point, mode=point.mode or "z")
+    return named if point.name else replace(named, name=new_name(), anonymous=True)
 
 
 def _anonymous(destination: str, name: str) -> MountPoint:

@@ -27,6 +27,7 @@ from pier.containers.parts import Defaults, Parts, snapshot_key
 from pier.containers.placement import Placement
 from pier.containers.requests_for_networks import attachments
 from pier.containers.resources import supported, with_defaults
+from pier.containers.security import security_with_label
 from pier.containers.spec import ContainerSpec, EndpointSpec, HostSpec, LogSpec, RestartPolicy
 from pier.containers.store import NameInUse, checked_name
 from pier.containers.validate import validate
@@ -222,6 +223,7 @@ def completed_host(host: HostSpec, defaults: Defaults) -> HostSpec:
         ipc_mode=host.ipc_mode or defaults.ipc_mode,
         cgroupns_mode=host.cgroupns_mode or defaults.cgroupns_mode,
         runtime=host.runtime or defaults.runtime,
+        security_opt=security_with_label(host),
     )
 
 

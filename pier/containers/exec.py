@@ -90,7 +90,7 @@ class Execs:
         exec_id = secrets.token_hex(32)
         self._records.add(ExecRecord(id=exec_id, container_id=container.id, spec=spec), process)
         self._parts.live[container.id].execs.add(exec_id)
-        self._announce(container, f"exec_create: {' '.join(spec.cmd)}", exec_id)
+        self._announce(container, f"exec_create: {_told(spec.cmd)}", exec_id)
         return exec_id
 
     def get(self, exec_id: str) -> ExecRecord:
@@ -136,7 +136,7 @@ class Execs:
             monitor.on_exit = lambda ended: self._ended(found, ended.code)
             monitor.begin(client)
 
-        self._announce(container, f"exec_start: {' '.join(found.record.spec.cmd)}", exec_id)
+        self._announce(container, f"exec_start: {_told(found.record.spec.cmd)}", exec_id)
         try:
             order = await self._order(container, found, console_size)
             monitor = await self._parts.spawner.launch_exec(order, prepare)
@@ -275,7 +275,7 @@ class Execs:
         self._may_start(exec_id)
         order = await self._order(container, found, None)
         order = order._replace(capture_bytes=limit)
-        self._announce(container, f"exec_start: {' '.join(found.record.spec.cmd)}", exec_id)
+        self._announce(container, f"exec_start: {_told(found.record.spec.cmd)}", exec_id)
         try:
             monitor = await self._parts.spawner.launch_exec(order, prepare)
             await monitor.start()
@@ -293,6 +293,11 @@ class Execs:
     def _not_alive(self, container_id: str, exec_id: str) -> None:
         if self._parts.store.find(container_id) is not None:
             self._parts.live[container_id].execs.discard(exec_id)
+
+
+def _told(command: Sequence[str]) -> str:
+    """As Docker's events have it: a blank comes after the program, whatever follows."""
+    return f"{command[0]} {' '.join(command[1:])}"
 
 
 def _check_running(container: Container) -> None:

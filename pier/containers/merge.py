@@ -4,6 +4,7 @@ The user's word wins; env, labels, ports and volumes are united; an image's Cmd 
 Entrypoint, so an entrypoint of the user's own drops it.
 """
 
+import posixpath
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -25,7 +26,7 @@ def merge(spec: ContainerSpec, image: RunConfig) -> ContainerSpec:
     return replace(
         spec,
         user=spec.user or image.user,
-        working_dir=spec.working_dir or image.working_dir,
+        working_dir=_normalized(spec.working_dir) or image.working_dir,
         stop_signal=spec.stop_signal or image.stop_signal,
         exposed_ports=_united(spec.exposed_ports, image.exposed_ports),
         volumes=_united(spec.volumes, image.volumes),
@@ -58,6 +59,11 @@ def _command(
     if spec.entrypoint in ((), ("",)):  # --entrypoint "": run the command alone
         return None, spec.cmd
     return spec.entrypoint, spec.cmd
+
+
+def _normalized(path: str) -> str:
+    """Without `..` and slashes that mean nothing; an image's path stays as it is."""
+    return posixpath.normpath(path).replace("//", "/", 1) if path else ""
 
 
 def _united(asked: Iterable[str], image: Iterable[str]) -> tuple[str, ...]:

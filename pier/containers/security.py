@@ -6,6 +6,7 @@ The grammar of `--security-opt` is surface.md j; the messages are Docker's.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from pier.containers.spec import HostSpec
 from pier.errors import InvalidArgument
 
 MASKED_PATHS = (
@@ -53,6 +54,13 @@ def parse_security_options(
     for option in options:
         parsed = _with_option(parsed, option)
     return parsed
+
+
+def security_with_label(host: HostSpec) -> tuple[str, ...]:
+    """The options asked for, with "label=disable" where the host's processes or IPC are shared."""
+    labelled = any(option.startswith(("label=", "label:")) for option in host.security_opt)
+    shared = host.privileged or "host" in (host.pid_mode, host.ipc_mode)
+    return host.security_opt if labelled or not shared else (*host.security_opt, "label=disable")
 
 
 def _with_option(parsed: SecurityOptions, option: str) -> SecurityOptions:

@@ -131,6 +131,8 @@ class HostSpec:
     oom_score_adj: int = 0
     isolation: str = ""
     resources: Resources = field(default_factory=Resources)
+    empty: tuple[str, ...] = ()
+    """Fields, here and in resources, that were asked for as empty: not the same as not at all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

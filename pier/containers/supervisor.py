@@ -129,14 +129,12 @@ class Supervisor:
             if container is None or container.state not in (State.RUNNING, State.PAUSED):
                 return
             live.health.set()
-            with self._parts.events.set_aside() as tell_what_followed:
-                await self.take_down(container_id)
+            await self.take_down(container_id)
             live.monitor = None
             delay_s = self._restart_delay(container, ended, live)
             exited = self._record_exit(container, ended, live, delay_s)
         ran_s = max(ended.finished_ns - container.status.started_ns, 0) // 1_000_000_000
         self._parts.announce(exited, "die", exitCode=str(ended.code), execDuration=str(ran_s))
-        tell_what_followed()
         live.waiters.exited(WaitResult(status_code=ended.code, error=ended.error))
         if delay_s is not None:
             self._parts.spawn(self._retry(container_id, delay_s))

@@ -125,7 +125,7 @@ class Removal:
     def _untag(self, image: Image, reference: Reference) -> None:
         self.records.remove_tag(str(reference))
         self.removed.append(Removed("Untagged", reference.familiar()))
-        self.announce("untag", image, reference.familiar())
+        self.announce("untag", image, image.id)
 
 
 def stored_form(reference: Reference) -> Reference:

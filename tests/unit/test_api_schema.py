@@ -106,9 +106,10 @@ def test_an_empty_host_config_has_dockers_nulls_and_lists() -> None:
     json = shown(from_host(HostSpec()))
     assert json["Binds"] is None
     assert json["CapAdd"] is None
-    assert json["Dns"] == []
-    assert json["Devices"] == []
-    assert json["PortBindings"] == {}
+    assert json["Dns"] is None
+    assert json["Devices"] is None
+    assert json["PortBindings"] is None
+    assert json["PidsLimit"] is None
     assert json["RestartPolicy"] == {"Name": "no", "MaximumRetryCount": 0}
     assert json["ShmSize"] == 64 << 20
     assert json["NetworkMode"] == "bridge"
@@ -116,7 +117,15 @@ def test_an_empty_host_config_has_dockers_nulls_and_lists() -> None:
     assert "/proc/kcore" in json["MaskedPaths"]
     assert "Init" not in json
     assert json["UTSMode"] == ""
-    assert json["BlkioDeviceReadIOps"] == []
+    assert json["BlkioDeviceReadIOps"] is None
+
+
+def test_what_was_asked_for_as_empty_is_shown_as_empty() -> None:
+    asked = {"Dns": [], "CapAdd": [], "PortBindings": {}, "BlkioDeviceReadBps": [], "Ulimits": None}
+    host = to_host(decode_body(msgspec.json.encode(asked), HostConfig))
+    json = shown(from_host(host))
+    assert {name: json[name] for name in asked} == asked
+    assert json["Devices"] is None
 
 
 def container(**changes: Any) -> Container:

@@ -125,7 +125,7 @@ def test_mount_requests() -> None:
         bind("/a", writable=False, propagation="rshared"),
         MountPoint(kind="volume", destination="/b", name="data", driver="local", no_copy=True,
                    subpath="x/y", mode="z"),
-        MountPoint(kind="volume", destination="/c", name="anonymous0", driver="local",
+        MountPoint(kind="volume", destination="/c", name="anonymous0", driver="local", mode="z",
                    anonymous=True),
         MountPoint(kind="tmpfs", destination="/d", writable=False,
                    options="ro,mode=1770,size=64m,exec"),

@@ -35,19 +35,3 @@ def test_an_observer_that_does_not_listen_is_dropped() -> None:
         return events.listeners
 
     assert asyncio.run(neglect()) == 0
-
-
-def test_what_is_set_aside_is_told_when_asked() -> None:
-    async def work() -> list[str]:
-        events = Events()
-        with events.set_aside() as tell:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(publish(events, "disconnect"))
-        events.publish("container", "die", "a")
-        tell()
-        return [event.action for event in events.history()]
-
-    async def publish(events: Events, action: str) -> None:
-        events.publish("network", action, "n")
-
-    assert asyncio.run(work()) == ["die", "disconnect"]

@@ -118,8 +118,9 @@ async def load(call: Call) -> web.StreamResponse:
 
 async def save(call: Call) -> web.StreamResponse:
     names = (call.name,) if "name" in call.path else _names(call)
-    for name in names:
-        await settled(image_of(call, name, 48))
+    if platforms_of(call, 48):
+        for name in names:
+            await settled(image_of(call, name, 48))
     chunks = await settled(call.engine.images.save(names))
     return await answers.send_bytes(call.request, TAR, chunks)
 

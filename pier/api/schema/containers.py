@@ -14,7 +14,7 @@ from msgspec import UNSET, UnsetType, field
 from pier.api.schema.config import ContainerConfig, from_spec
 from pier.api.schema.endpoints import EndpointSettings
 from pier.api.schema.host import HostConfig, PortBindingJson, from_host
-from pier.api.schema.mounts import MountPointJson, from_mount_point
+from pier.api.schema.mounts import MountPointJson, from_mount_points
 from pier.api.schema.words import rfc3339, state_text
 from pier.api.versions import ApiVersion
 from pier.containers.exposed import parse_exposed
@@ -256,7 +256,7 @@ def inspect_json(view: View, version: ApiVersion) -> InspectJson:
         graph_driver=UNSET if view.graph is None else _graph(view.graph),
         size_rw=UNSET if view.size_rw is None else view.size_rw,
         size_root_fs=UNSET if view.size_root_fs is None else view.size_root_fs,
-        mounts=[from_mount_point(mount) for mount in container.mounts],
+        mounts=from_mount_points(container),
         config=from_spec(spec),
         network_settings=_network_settings(view, version),
     )
@@ -350,7 +350,7 @@ def summary_json(view: View, version: ApiVersion, now_ns: int) -> SummaryJson:
             "bridge" if host.network_mode == "default" else host.network_mode
         ),
         network_settings=SummaryNetworks(_shaped_endpoints(view, version)),
-        mounts=[from_mount_point(mount) for mount in container.mounts],
+        mounts=from_mount_points(container),
         size_rw=view.size_rw or UNSET,
         size_root_fs=UNSET if view.size_root_fs is None else view.size_root_fs,
     )

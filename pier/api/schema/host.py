@@ -5,7 +5,7 @@ host (`pier.containers.validate`). Going out, the nulls and empty lists are Dock
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
 
 import msgspec
@@ -28,6 +28,13 @@ _PORT = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _SCOPE = re.compile(r"%[A-Za-z0-9_.-]{1,15}\Z")
 _PROTOCOLS = ("tcp", "udp", "sctp")
 _LARGEST_PORT = 65535
+_LISTS = (
+    "binds", "blkio_weight_device", "cap_add", "cap_drop", "device_cgroup_rules", "device_read_bps",
+    "device_read_iops", "device_requests", "device_write_bps", "device_write_iops", "devices",
+    "dns", "dns_options", "dns_search", "extra_hosts", "group_add", "port_bindings", "security_opt",
+    "ulimits", "volumes_from",
+)  # fmt: skip
+"""What is null in an answer if nobody asked for it, and empty if it was asked for as empty."""
 
 
 class InvalidPort(InvalidArgument):
@@ -70,7 +77,7 @@ class HostConfig(ResourcesJson, rename="pascal", kw_only=True):
     container_id_file: str = field(default="", name="ContainerIDFile")
     log_config: LogConfig = field(default_factory=LogConfig)
     network_mode: str = ""
-    port_bindings: dict[str, list[PortBindingJson] | None] = field(default_factory=dict)
+    port_bindings: dict[str, list[PortBindingJson] | None] | None = None
     restart_policy: RestartPolicyJson = field(default_factory=RestartPolicyJson)
     auto_remove: bool = False
     volume_driver: str = ""
@@ -81,9 +88,9 @@ class HostConfig(ResourcesJson, rename="pascal", kw_only=True):
     cap_add: list[str] | None = None
     cap_drop: list[str] | None = None
     cgroupns_mode: str = ""
-    dns: list[str] = field(default_factory=list)
-    dns_options: list[str] = field(default_factory=list)
-    dns_search: list[str] = field(default_factory=list)
+    dns: list[str] | None = None
+    dns_options: list[str] | None = None
+    dns_search: list[str] | None = None
     extra_hosts: list[str] | None = None
     group_add: list[str] | None = None
     ipc_mode: str = ""
@@ -123,14 +130,14 @@ def to_host(json: HostConfig) -> HostSpec:
         container_id_file=json.container_id_file,
         log=LogSpec(driver=json.log_config.type, options=json.log_config.config),
         network_mode=json.network_mode or "default",
-        port_bindings=to_port_bindings(json.port_bindings),
+        port_bindings=to_port_bindings(json.port_bindings or {}),
         publish_all_ports=json.publish_all_ports,
         restart=restart,
         auto_remove=json.auto_remove,
         links=tuple(json.links or ()),
-        dns=tuple(json.dns),
-        dns_options=tuple(json.dns_options),
-        dns_search=tuple(json.dns_search),
+        dns=tuple(json.dns or ()),
+        dns_options=tuple(json.dns_options or ()),
+        dns_search=tuple(json.dns_search or ()),
         extra_hosts=tuple(json.extra_hosts or ()),
         cap_add=tuple(json.cap_add or ()),
         cap_drop=tuple(json.cap_drop or ()),
@@ -156,7 +163,12 @@ def to_host(json: HostConfig) -> HostSpec:
         oom_score_adj=json.oom_score_adj,
         isolation=json.isolation,
         resources=to_resources(json),
+        empty=tuple(name for name in _LISTS if _is_empty(getattr(json, name))),
     )
+
+
+def _is_empty(value: Sequence[object] | Mapping[str, object] | None) -> bool:
+    return value is not None and not value
 
 
 def _optional(items: list[str] | None) -> tuple[str, ...] | None:
@@ -230,7 +242,7 @@ def _is_address(text: str) -> bool:
 
 
 def _check_addresses(json: HostConfig) -> None:
-    for server in json.dns:
+    for server in json.dns or ():
         if not _is_address(_SCOPE.sub("", server)):
             raise InvalidHostSetting(f"invalid DNS address: {server}")
     for line in json.extra_hosts or ():
@@ -251,7 +263,7 @@ def from_restart(policy: RestartPolicy) -> RestartPolicyJson:
 def from_host(host: HostSpec) -> HostConfig:
     """The HostConfig of an answer."""
     json = HostConfig(
-        binds=list(host.binds) or None,
+        binds=list(host.binds),
         container_id_file=host.container_id_file,
         log_config=LogConfig(host.log.driver or "json-file", dict(host.log.options)),
         network_mode="bridge" if host.network_mode == "default" else host.network_mode,
@@ -259,15 +271,15 @@ def from_host(host: HostSpec) -> HostConfig:
         restart_policy=from_restart(host.restart),
         auto_remove=host.auto_remove,
         volume_driver=host.volume_driver,
-        volumes_from=list(host.volumes_from) or None,
+        volumes_from=list(host.volumes_from),
         mounts=[from_mount(mount) for mount in host.mounts] or UNSET,
         console_size=host.console_size,
         annotations=dict(host.annotations) or UNSET,
         dns=list(host.dns),
         dns_options=list(host.dns_options),
         dns_search=list(host.dns_search),
-        extra_hosts=list(host.extra_hosts) or None,
-        group_add=list(host.group_add) or None,
+        extra_hosts=list(host.extra_hosts),
+        group_add=list(host.group_add),
         links=list(host.links) or None,
         publish_all_ports=host.publish_all_ports,
         shm_size=host.shm_size or DEFAULT_SHM_BYTES,
@@ -279,12 +291,15 @@ def from_host(host: HostSpec) -> HostConfig:
     )
     _fill_isolation(json, host)
     fill_resources(json, host.resources)
+    for name in _LISTS:
+        if not getattr(json, name) and name not in host.empty:
+            setattr(json, name, None)
     return json
 
 
 def _fill_isolation(json: HostConfig, host: HostSpec) -> None:
-    json.cap_add = list(host.cap_add) or None
-    json.cap_drop = list(host.cap_drop) or None
+    json.cap_add = list(host.cap_add)
+    json.cap_drop = list(host.cap_drop)
     json.cgroupns_mode = host.cgroupns_mode
     json.ipc_mode = host.ipc_mode
     json.cgroup = host.cgroup
@@ -292,7 +307,7 @@ def _fill_isolation(json: HostConfig, host: HostSpec) -> None:
     json.pid_mode = host.pid_mode
     json.privileged = host.privileged
     json.readonly_rootfs = host.readonly_rootfs
-    json.security_opt = list(host.security_opt) or None
+    json.security_opt = list(host.security_opt)
     json.uts_mode = host.uts_mode
     json.userns_mode = host.userns_mode
     json.sysctls = dict(host.sysctls) or UNSET

@@ -5,7 +5,7 @@ import posixpath
 import msgspec
 from msgspec import UNSET, UnsetType, field
 
-from pier.containers.model import MountPoint
+from pier.containers.model import Container, MountPoint
 from pier.containers.spec import MountRequest
 from pier.errors import InvalidArgument
 
@@ -186,6 +186,16 @@ def _volume_options(mount: MountRequest) -> VolumeOptions | None:
         driver if driver != DriverConfig() else None,
     )
     return options if options != VolumeOptions() else None
+
+
+def from_mount_points(container: Container) -> list[MountPointJson]:
+    """What `--tmpfs` asked for is in the HostConfig alone."""
+    tmpfs = {posixpath.normpath(path) for path in container.spec.host.tmpfs}
+    return [
+        from_mount_point(mount)
+        for mount in container.mounts
+        if mount.kind != "tmpfs" or mount.destination not in tmpfs
+    ]
 
 
 def from_mount_point(mount: MountPoint) -> MountPointJson:

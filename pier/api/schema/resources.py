@@ -54,18 +54,20 @@ class ResourcesJson(msgspec.Struct, rename="pascal", kw_only=True):
     nano_cpus: int = 0
     cgroup_parent: str = ""
     blkio_weight: int = 0
-    blkio_weight_device: list[WeightDevice] = []
-    blkio_device_read_bps: list[ThrottleDevice] = []
-    blkio_device_write_bps: list[ThrottleDevice] = []
-    read_iops: list[ThrottleDevice] = field(default_factory=list, name="BlkioDeviceReadIOps")
-    write_iops: list[ThrottleDevice] = field(default_factory=list, name="BlkioDeviceWriteIOps")
+    blkio_weight_device: list[WeightDevice] | None = None
+    device_read_bps: list[ThrottleDevice] | None = field(default=None, name="BlkioDeviceReadBps")
+    device_write_bps: list[ThrottleDevice] | None = field(default=None, name="BlkioDeviceWriteBps")
+    device_read_iops: list[ThrottleDevice] | None = field(default=None, name="BlkioDeviceReadIOps")
+    device_write_iops: list[ThrottleDevice] | None = field(
+        default=None, name="BlkioDeviceWriteIOps"
+    )
     cpu_period: int = 0
     cpu_quota: int = 0
     cpu_realtime_period: int = 0
     cpu_realtime_runtime: int = 0
     cpuset_cpus: str = ""
     cpuset_mems: str = ""
-    devices: list[DeviceMapping] = []
+    devices: list[DeviceMapping] | None = None
     device_cgroup_rules: list[str] | None = None
     device_requests: list[DeviceRequestJson] | None = None
     memory_reservation: int = 0
@@ -73,7 +75,7 @@ class ResourcesJson(msgspec.Struct, rename="pascal", kw_only=True):
     memory_swappiness: int | None = None
     oom_kill_disable: bool | None = None
     pids_limit: int | None = None
-    ulimits: list[UlimitJson] = []
+    ulimits: list[UlimitJson] | None = None
     cpu_count: int = 0
     cpu_percent: int = 0
     io_maximum_iops: int = field(default=0, name="IOMaximumIOps")
@@ -98,17 +100,17 @@ def to_resources(json: ResourcesJson) -> Resources:
         pids_limit=json.pids_limit,
         blkio_weight=json.blkio_weight,
         blkio_weight_device=tuple(
-            DeviceRate(path=item.path, rate=item.weight) for item in json.blkio_weight_device
+            DeviceRate(path=item.path, rate=item.weight) for item in json.blkio_weight_device or ()
         ),
-        device_read_bps=_rates(json.blkio_device_read_bps),
-        device_write_bps=_rates(json.blkio_device_write_bps),
-        device_read_iops=_rates(json.read_iops),
-        device_write_iops=_rates(json.write_iops),
-        devices=tuple(_device(item) for item in json.devices),
+        device_read_bps=_rates(json.device_read_bps),
+        device_write_bps=_rates(json.device_write_bps),
+        device_read_iops=_rates(json.device_read_iops),
+        device_write_iops=_rates(json.device_write_iops),
+        devices=tuple(_device(item) for item in json.devices or ()),
         device_cgroup_rules=tuple(json.device_cgroup_rules or ()),
         device_requests=tuple(_device_request(item) for item in json.device_requests or ()),
         ulimits=tuple(
-            Ulimit(name=item.name, soft=item.soft, hard=item.hard) for item in json.ulimits
+            Ulimit(name=item.name, soft=item.soft, hard=item.hard) for item in json.ulimits or ()
         ),
         cgroup_parent=json.cgroup_parent,
     )
@@ -119,8 +121,8 @@ def _asked_swappiness(value: int | None) -> int | None:
     return None if value == -1 else value
 
 
-def _rates(items: Iterable[ThrottleDevice]) -> tuple[DeviceRate, ...]:
-    return tuple(DeviceRate(path=item.path, rate=item.rate) for item in items)
+def _rates(items: Iterable[ThrottleDevice] | None) -> tuple[DeviceRate, ...]:
+    return tuple(DeviceRate(path=item.path, rate=item.rate) for item in items or ())
 
 
 def _device(item: DeviceMapping) -> Device:
@@ -184,7 +186,7 @@ def fill_resources(json: ResourcesJson, resources: Resources) -> None:
     json.memory_swap = resources.memory_swap
     json.memory_swappiness = resources.memory_swappiness
     json.oom_kill_disable = bool(resources.oom_kill_disable)
-    json.pids_limit = resources.pids_limit
+    json.pids_limit = resources.pids_limit or None
     json.ulimits = [UlimitJson(item.name, item.hard, item.soft) for item in resources.ulimits]
     _fill_devices(json, resources)
 
@@ -194,15 +196,15 @@ def _fill_devices(json: ResourcesJson, resources: Resources) -> None:
     json.blkio_weight_device = [
         WeightDevice(item.path, item.rate) for item in resources.blkio_weight_device
     ]
-    json.blkio_device_read_bps = _from_rates(resources.device_read_bps)
-    json.blkio_device_write_bps = _from_rates(resources.device_write_bps)
-    json.read_iops = _from_rates(resources.device_read_iops)
-    json.write_iops = _from_rates(resources.device_write_iops)
+    json.device_read_bps = _from_rates(resources.device_read_bps)
+    json.device_write_bps = _from_rates(resources.device_write_bps)
+    json.device_read_iops = _from_rates(resources.device_read_iops)
+    json.device_write_iops = _from_rates(resources.device_write_iops)
     json.devices = [
         DeviceMapping(item.path_on_host, item.path_in_container, item.permissions)
         for item in resources.devices
     ]
-    json.device_cgroup_rules = list(resources.device_cgroup_rules) or None
+    json.device_cgroup_rules = list(resources.device_cgroup_rules)
     json.device_requests = [
         DeviceRequestJson(
             item.driver,
@@ -212,4 +214,4 @@ def _fill_devices(json: ResourcesJson, resources: Resources) -> None:
             dict(item.options),
         )
         for item in resources.device_requests
-    ] or None
+    ]
