@@ -4,7 +4,7 @@ Pure. A multiplexed stream is a row of frames `[stream, 0, 0, 0][length, big-end
 a terminal's stream is raw, without frames.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from struct import Struct
 
 STDIN, STDOUT, STDERR, SYSTEM_ERROR = range(4)
@@ -20,6 +20,11 @@ HEADER_SIZE = _HEADER.size
 def frame(stream: int, payload: bytes) -> bytes:
     """One stdcopy frame. The payload must be shorter than 4 GiB."""
     return _HEADER.pack(stream, len(payload)) + payload
+
+
+def frames(stream: int, payloads: Iterable[bytes]) -> bytes:
+    """A frame for each: clients iterate over a log's lines by its frames."""
+    return b"".join([_HEADER.pack(stream, len(each)) + each for each in payloads])
 
 
 class Deframer:

@@ -117,5 +117,5 @@ class Attachment:
     async def _replay(self, sock: socket.socket, *, mux: bool) -> None:
         loop = asyncio.get_running_loop()
         async for chunk in await self.history():
-            data = frame(chunk.stream, chunk.data) if mux else chunk.data
-            await loop.sock_sendall(sock, data)
+            framed = b"".join(frame(chunk.stream, line) for line in chunk.lines) if mux else b""
+            await loop.sock_sendall(sock, framed or chunk.data)

@@ -5,6 +5,7 @@ moment is shown as text of fixed width, "2006-01-02T15:04:05.000000000Z", and te
 compare as the moments do; it is only brought into that form where somebody looks at it.
 """
 
+import io
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
@@ -15,6 +16,7 @@ import msgspec
 from pier.containers.requests import LogChunk, LogQuery
 from pier.runtime.log_format import (
     HEADER_BYTES,
+    LINE_LIMIT,
     TRAILER_BYTES,
     decode_blocks,
 )
@@ -107,8 +109,12 @@ def count_lines(record: Record) -> int:
 
 def without_lines(record: Record, count: int) -> Record:
     """All but the first `count` lines."""
-    lines = record.data.splitlines(keepends=True)
-    return record._replace(data=b"".join(lines[count:]))
+    return record._replace(data=b"".join(split_lines(record.data)[count:]))
+
+
+def split_lines(data: bytes) -> list[bytes]:
+    """Each with its newline; bytes.splitlines takes a progress bar's returns for ends, too."""
+    return io.BytesIO(data).readlines()
 
 
 class Filter:
@@ -129,16 +135,16 @@ class Filter:
         """Neighbours of one stream come together, as far as they are not too long."""
         chunks: list[LogChunk] = []
         stream, size = "", 0
-        parts: list[bytes] = []
+        lines: list[bytes] = []
         for record in self._chosen(records):
-            if parts and (record.stream != stream or size >= _CHUNK_BYTES):
-                chunks.append(LogChunk(stream, b"".join(parts)))
-                parts, size = [], 0
+            if lines and (record.stream != stream or size >= _CHUNK_BYTES):
+                chunks.append(LogChunk(stream, lines))
+                lines, size = [], 0
             stream = record.stream
-            parts.append(self._shown(record))
+            lines += self._shown(record)
             size += len(record.data)
-        if parts:
-            chunks.append(LogChunk(stream, b"".join(parts)))
+        if lines:
+            chunks.append(LogChunk(stream, lines))
         return chunks
 
     def _chosen(self, records: Iterable[Record]) -> Iterator[Record]:
@@ -151,14 +157,25 @@ class Filter:
             if record.stream in self._streams and when >= self._since:
                 yield record
 
-    def _shown(self, record: Record) -> bytes:
-        """`[moment ][details ]line`, for every line of the record."""
+    def _shown(self, record: Record) -> Iterable[bytes]:
+        """`[moment ][details ]line`, for every line of the record; of long lines the pieces."""
+        lines = split_lines(record.data)
+        if len(record.data) > LINE_LIMIT:
+            lines = [piece for line in lines for piece in _pieces(line)]
         if not (self._timestamps or self._details):
-            return record.data
+            return lines
         prefix = f"{full_width(record.moment)} ".encode() if self._timestamps else b""
         if self._details:
             prefix += format_details(record.attributes).encode() + b" "
-        return b"".join(prefix + line for line in record.data.splitlines(keepends=True))
+        return [prefix + line for line in lines]
+
+
+def _pieces(line: bytes) -> Iterator[bytes]:
+    """As Docker's reader has them: it takes a line in parts."""
+    while len(line) > LINE_LIMIT + 1:
+        yield line[:LINE_LIMIT]
+        line = line[LINE_LIMIT:]
+    yield line
 
 
 def format_details(attributes: Mapping[str, str]) -> str:

@@ -4,7 +4,7 @@ The API translates Docker's JSON to these and back. Times in nanoseconds since t
 none; sizes in bytes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pier.containers.spec import ContainerSpec
@@ -44,10 +44,17 @@ class LogQuery:
 
 @dataclass(frozen=True, slots=True)
 class LogChunk:
-    """stream: "stdout" or "stderr"; data: whole lines, already with timestamps and details."""
+    """stream: "stdout" or "stderr"; lines: already with timestamps and details.
+
+    A line may lack its end, where it is long or was never ended.
+    """
 
     stream: str
-    data: bytes
+    lines: Sequence[bytes]
+
+    @property
+    def data(self) -> bytes:
+        return b"".join(self.lines)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -89,6 +89,21 @@ def test_a_detached_container_is_waited_for_and_its_log_read(daemon: Daemon) -> 
     daemon.docker("rm", "job")
 
 
+def test_logs_have_a_frame_for_every_line(daemon: Daemon) -> None:
+    """docker-py's users iterate over lines that way."""
+    script = "printf 'a\\nb'; printf 'c\\n\\n'; printf 'x\\ny\\n' >&2; printf end"
+    daemon.docker("run", "--name", "lines", "busybox", "sh", "-c", script)
+
+    def logs(stream: str) -> bytes:
+        _, answer = daemon.api("GET", f"/v1.47/containers/lines/logs?{stream}=1")
+        return bytes(answer.encode())
+
+    frames = (b"\2a\n", b"\3bc\n", b"\1\n", b"\3end")
+    assert logs("stdout") == b"".join(b"\1\0\0\0\0\0\0" + each for each in frames)
+    assert logs("stderr") == b"".join(b"\2\0\0\0\0\0\0" + each for each in (b"\2x\n", b"\2y\n"))
+    daemon.docker("rm", "lines")
+
+
 def test_logs_follow_until_the_end(daemon: Daemon) -> None:
     daemon.docker(
         "run",

@@ -206,8 +206,8 @@ class FakeContainers:
         self.calls.append(("logs", query))
 
         async def read() -> AsyncIterator[LogChunk]:
-            yield LogChunk("stdout", b"out\n")
-            yield LogChunk("stderr", b"err\n")
+            yield LogChunk("stdout", [b"out\n"])
+            yield LogChunk("stderr", [b"err\n"])
 
         return read()
 

@@ -14,7 +14,7 @@ from pier.containers.log_reading import follow, read_all
 from pier.containers.log_records import Filter, Record, decode, format_details, full_width, moment
 from pier.containers.requests import LogChunk, LogQuery
 from pier.runtime.log_file import LogFile as Writer
-from pier.runtime.log_format import Blocks, JsonLines
+from pier.runtime.log_format import LINE_LIMIT, Blocks, JsonLines
 from pier.runtime.orders import LogOrder
 
 BOTH = LogQuery(stdout=True, stderr=True)
@@ -241,9 +241,24 @@ def test_neighbours_come_together() -> None:
     records = [Record("stdout", moment(1), b"a\n", {}), Record("stdout", moment(2), b"b\n", {}),
                Record("stderr", moment(3), b"c\n", {})]  # fmt: skip
     assert Filter(BOTH).chunks(records) == [
-        LogChunk("stdout", b"a\nb\n"),
-        LogChunk("stderr", b"c\n"),
+        LogChunk("stdout", [b"a\n", b"b\n"]),
+        LogChunk("stderr", [b"c\n"]),
     ]
+
+
+def test_a_line_ends_where_docker_ends_it(tmp_path: Path, driver: str) -> None:
+    """At a newline and nowhere else; a long one comes in parts."""
+    long = b"x" * (2 * LINE_LIMIT + 5) + b"\n"
+    write(tmp_path / "log", driver, ("stdout", b"1%\r50%\r100%\nend\n" + long + b"rest", 1))
+
+    async def lines() -> list[bytes]:
+        chunks = read_all(tmp_path / "log", driver, BOTH)
+        return [line async for chunk in chunks for line in chunk.lines]
+
+    pieces = [b"x" * LINE_LIMIT, b"x" * LINE_LIMIT, b"x" * 5 + b"\n"]
+    assert asyncio.run(lines()) == [b"1%\r50%\r100%\n", b"end\n", *pieces, b"rest"]
+    stamped = collect(read_all(tmp_path / "log", driver, query(timestamps=True)))
+    assert stamped.startswith(b"1970-01-01T00:00:00.000000001Z 1%\r50%\r100%\n1970-")
 
 
 def test_reading_goes_on_after_the_end(tmp_path: Path, driver: str) -> None:

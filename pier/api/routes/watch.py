@@ -58,7 +58,7 @@ async def _framed(chunks: AsyncIterator[LogChunk], *, tty: bool) -> AsyncIterato
         async with answers.closing(chunks):
             async for chunk in chunks:
                 number = streams.STREAM_NUMBERS[chunk.stream]
-                yield chunk.data if tty else streams.frame(number, chunk.data)
+                yield chunk.data if tty else streams.frames(number, chunk.lines)
     except PierError as error:
         text = f"Error grabbing logs: {error}\n".encode()
         yield text if tty else streams.frame(streams.SYSTEM_ERROR, text)
