@@ -4,7 +4,9 @@
     <path>.1 .2 ...     rotated, the newest first; .gz where compressed
 
 Files are opened newest first and known by their inode, so a rotation meanwhile loses nothing and
-shows nothing twice. Everything here blocks; the caller uses a thread.
+shows nothing twice. What comes after a file that was read to its end is known by where in the log
+it begins (`runtime.log_file.read_begin`), for the one that was read may be rotated away by then,
+and some that were not. Everything here blocks; the caller uses a thread.
 """
 
 import contextlib
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pier.containers.log_records import JSON_FILE, Record, count_lines, decode, without_lines
+from pier.runtime.log_file import read_begin
 from pier.runtime.log_format import HEADER_BYTES, TRAILER_BYTES
 
 READ_BYTES = 256 * 1024
@@ -35,6 +38,7 @@ class LogFile:
         found = os.fstat(fd)
         self._limit = found.st_size if bounded else None
         self.key = FileKey(found.st_dev, found.st_ino)
+        self._inflated = 0
         self._fd = fd
         self._driver = driver
         self._rest = b""
@@ -44,6 +48,19 @@ class LogFile:
 
     def close(self) -> None:
         os.close(self._fd)
+
+    @property
+    def begin(self) -> int | None:
+        """Where in the whole log it begins. None: not known, or not yet as it is empty."""
+        return read_begin(self._fd)
+
+    @property
+    def end(self) -> int | None:
+        """Where in the whole log what was read of it ends."""
+        begin, packed = self.begin, self._inflate is not None
+        if begin is None:
+            return None
+        return begin + (self._inflated if packed else os.lseek(self._fd, 0, os.SEEK_CUR))
 
     def read(self) -> list[Record] | None:
         """The next records; None at the end, for now. A damaged gzip file just ends."""
@@ -58,6 +75,7 @@ class LogFile:
                 data = self._inflate.decompress(data)
             except zlib.error:
                 return None
+            self._inflated += len(data)
         decoded = decode(self._driver, self._rest + data)
         self._rest = decoded.rest
         return list(self._wanted(decoded.records))
@@ -128,6 +146,7 @@ class LogFile:
         self._rest = b""
         if self._inflate is not None:
             self._inflate = zlib.decompressobj(_GZIP)
+            self._inflated = 0
         self.skip_lines = max(0, total - lines)
         return min(total, lines)
 
@@ -145,7 +164,11 @@ class LogFiles:
         self._path = path
         self._bounded = bounded
         self._driver = driver
-        self._files = self._open_all(set())
+        self._files = self._open_all()
+        self._left_at: int | None = None
+        """Where in the log the file before ended."""
+        self.missed_bytes = 0
+        """Of the log that were rotated away unread; the caller sets it back."""
         if tail is not None:
             self._keep_last(tail)
 
@@ -163,6 +186,7 @@ class LogFiles:
             if self._files:
                 records = self._files[0].read()
                 if records is not None:
+                    self._compare(self._files[0])
                     return records
             if not self._next_file():
                 return None
@@ -172,32 +196,33 @@ class LogFiles:
         if len(self._files) < 2:
             if self._bounded:
                 return False
-            known = {file.key for file in self._files}
-            newer = self._newer_than(known)
+            newer = self._newer_than(self._files[0] if self._files else None)
             # The file before is read once more: more may have come between our last reading of
             # it and the rotation.
             self._files += newer
             return bool(newer)
-        self._files.pop(0).close()
+        left = self._files.pop(0)
+        self._left_at = left.end
+        left.close()
         return True
 
-    def _newer_than(self, known: set[FileKey]) -> list[LogFile]:
-        """What was begun after the file in `known`, oldest first.
+    def _compare(self, file: LogFile) -> None:
+        """Whether `file`, of which something was read, follows on the one before."""
+        left_at, self._left_at = self._left_at, None
+        if left_at is not None and file.begin is not None:
+            self.missed_bytes += max(0, file.begin - left_at)
 
-        If that one is gone already (many rotations within one reading), only the file being
-        written is certain to be newer.
-        """
-        files = self._open_all(set())
-        keys = [file.key for file in files]
-        places = [place for place, key in enumerate(keys) if key in known]
-        first = places[-1] + 1 if places else max(0, len(files) - 1)
-        for file in files[:first]:
+    def _newer_than(self, known: LogFile | None) -> list[LogFile]:
+        """What was begun after `known`, oldest first; of a log that had no file, the newest."""
+        files = self._open_all()
+        first = _place_after(known, files) if known else len(files) - 1
+        for file in files[: max(0, first)]:
             file.close()
-        return files[first:]
+        return files[max(0, first) :]
 
-    def _open_all(self, known: set[FileKey]) -> list[LogFile]:
+    def _open_all(self) -> list[LogFile]:
         files: list[LogFile] = []
-        seen = set(known)
+        seen: set[FileKey] = set()
         for path in _candidates(self._path):
             file = self._open(path)
             if file is None:
@@ -227,6 +252,22 @@ class LogFiles:
         for file in self._files[:first]:
             file.close()
         self._files = self._files[first:]
+
+
+def _place_after(known: LogFile, files: list[LogFile]) -> int:
+    """Which of `files`, oldest first, is the first that was begun after `known`.
+
+    Where that is gone, or compressed, and where they begin is not known, only the file being
+    written is certain to be newer.
+    """
+    for place, file in enumerate(files):
+        if file.key == known.key:
+            return place + 1
+    begin = known.begin
+    for place, file in enumerate(files):
+        if begin is not None and file.begin is not None and file.begin > begin:
+            return place
+    return len(files) - 1
 
 
 def _candidates(path: Path) -> Iterator[Path]:

@@ -49,6 +49,9 @@ async def follow(
 async def _rest(files: LogFiles, shown: Filter) -> AsyncGenerator[LogChunk, None]:
     while not shown.ended:
         records = await asyncio.to_thread(files.read)
+        if files.missed_bytes:
+            yield shown.missed(files.missed_bytes)
+            files.missed_bytes = 0
         if records is None:
             return
         for chunk in shown.chunks(records):

@@ -147,6 +147,11 @@ class Filter:
             chunks.append(LogChunk(stream, lines))
         return chunks
 
+    def missed(self, size_bytes: int) -> LogChunk:
+        """What a reader is told who was slower than the rotation of the files."""
+        text = f"pier: {size_bytes} bytes of this log were rotated away before they were read\n"
+        return LogChunk("stderr" if "stderr" in self._streams else "stdout", [text.encode()])
+
     def _chosen(self, records: Iterable[Record]) -> Iterator[Record]:
         timed = self._since or self._until
         for record in records:

@@ -1,7 +1,9 @@
 """A container's log on disk: append, rotate, compress.
 
 Rotation renames and begins a new file, so a follower reads its descriptor to the end and then
-opens the path again. Compression is a child's work: the monitor has output to serve.
+opens the path again. Each file knows how much of the log was written before it, so that a reader
+who was too slow knows what has been rotated away. Compression is a child's work: the monitor has
+output to serve.
 """
 
 import contextlib
@@ -13,6 +15,7 @@ from pier.runtime.log_format import STDERR, STDOUT, Blocks, Encoder, JsonLines
 from pier.runtime.orders import LogOrder
 
 _MODE = 0o640
+_BEGIN = "trusted.pier.begin"
 _COPY_BYTES = 1 << 18
 
 
@@ -26,6 +29,9 @@ class LogFile:
         self._compressor = 0
         self.lost = 0
         self._open()
+        self._begin = read_begin(self._fd) or 0
+        if not self._size:
+            _set_begin(self._fd, self._begin)
 
     def write(self, stream: str, data: bytes) -> None:
         self._append(self._encoder.encode(stream, data, time.time_ns()))
@@ -82,7 +88,10 @@ class LogFile:
             self.lost += 1
             return
         os.close(self._fd)
+        self._begin += self._size
         self._open()
+        # Before anything is in it: readers look at files that have something to read.
+        _set_begin(self._fd, self._begin)
 
     def _shift(self) -> None:
         path, oldest = self._order.path, self._order.max_files - 1
@@ -110,6 +119,24 @@ class LogFile:
         self._compressor = 0
 
 
+def read_begin(fd: int) -> int | None:
+    """How many bytes of the log (before compression) were written before the file's first.
+
+    None where that is not known. A file that has something in it keeps what it says.
+    """
+    try:
+        return int(os.getxattr(fd, _BEGIN))
+    except (OSError, ValueError):
+        return None
+
+
+def _set_begin(fd: int, begin: int | None) -> None:
+    if begin is None:
+        return
+    with contextlib.suppress(OSError):  # no space, or no such attributes here
+        os.setxattr(fd, _BEGIN, b"%d" % begin)
+
+
 def _replace(source: str, target: str) -> None:
     os.replace(source, target)  # noqa: PTH105 - no pathlib in monitors
 
@@ -134,5 +161,6 @@ def compress(path: str) -> None:
         while data := source.read(_COPY_BYTES):
             target.write(packer.compress(data))
         target.write(packer.flush())
+        _set_begin(target.fileno(), read_begin(source.fileno()))
     _replace(f"{path}.tmp", f"{path}.gz")
     os.unlink(path)  # noqa: PTH108

@@ -2,6 +2,8 @@
 
 import asyncio
 import gzip
+import os
+import re
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -188,6 +190,41 @@ def test_following_survives_rotation_and_ends_with_the_container(
     numbers = [int(line[:3]) for line in seen.splitlines() if line[:1].isdigit()]
     assert numbers == list(range(60))
     assert seen.endswith(b"last\nunended")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root for trusted attributes")
+@pytest.mark.parametrize("compress", [False, True])
+def test_who_is_slower_than_rotation_hears_how_much_was_missed(
+    tmp_path: Path, driver: str, compress: bool
+) -> None:
+    """Three files are kept: what is in them is shown, all before is counted."""
+    path = tmp_path / "log"
+    order = LogOrder(driver, str(path), {}, 2000, 3, compress)
+    lines = [b"%03d %s\n" % (number, b"x" * 90) for number in range(100)]
+
+    async def life() -> bytes:
+        writer = Writer(order)
+        writer.write("stdout", b"first\n")
+        ended = asyncio.Event()
+        chunks = follow(path, driver, BOTH, ended.wait)
+        assert (await anext(chunks)).data == b"first\n"
+        for line in lines:  # while nobody reads
+            writer.write("stdout", line)
+        writer.close()
+        ended.set()
+        return b"".join([chunk.data async for chunk in chunks])
+
+    seen = asyncio.run(life()).splitlines(keepends=True)
+    while seen[0] in lines:  # in the file that was open
+        lines.remove(seen.pop(0))
+    found = re.fullmatch(rb"pier: (\d+) bytes of this log were rotated away before .*\n", seen[0])
+    assert found
+    assert seen[1:] == lines[-len(seen) + 1 :]
+    missed = len(lines) - len(seen) + 1
+    assert missed > 10
+    record = (JsonLines({}) if driver == "json-file" else Blocks()).encode("stdout", lines[0], 1)
+    assert int(found[1]) == pytest.approx(missed * len(record), abs=10 * missed)
+    assert len(seen) > 20  # not of the last file only
 
 
 def test_following_ends_when_until_has_passed(tmp_path: Path, driver: str) -> None:
