@@ -136,7 +136,11 @@ class Authorizer:
             if challenge is None:
                 raise RegistryUnauthorized(identity.endpoint.host)
             wanted = merge_scopes(scopes, memory.offered.get(key, ()))
-            token = await self._ask(identity, challenge, wanted, offline=False)
+            try:
+                token = await self._ask(identity, challenge, wanted, offline=False)
+            except BaseException:
+                memory.challenge = None  # a wrong one must not last: the registry says it again
+                raise
             if len(memory.tokens) > _MAX_TOKENS:
                 memory.tokens.clear()
             memory.tokens[key] = token

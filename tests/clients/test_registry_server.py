@@ -10,6 +10,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ from tests.clients.registries import (
     running,
     small_image,
 )
+from tests.daemon import SLOWNESS
 
 
 @pytest.fixture(scope="module")
@@ -292,6 +294,31 @@ def test_htpasswd_guards_and_anonymous_pull_opens_reading(tmp_path: Path) -> Non
         assert with_basic(host, "ann", "secret").status == 200
         assert with_basic(host, "ann", "wrong").status == 401
         assert with_basic(host, "eve", "secret").status == 401
+        assert with_basic(host, "ann", "secret").status == 200
+
+
+def test_guessed_passwords_keep_nobody_from_reading(tmp_path: Path) -> None:
+    bcrypt = pytest.importorskip("bcrypt")
+    file = tmp_path / "htpasswd"
+    hashed = bcrypt.hashpw(b"secret", bcrypt.gensalt(rounds=12)).decode()
+    file.write_text(f"ann:{hashed}\n")
+    image = small_image()
+    with pier_registry(tmp_path / "root") as host:
+        put_image(host, "a", "latest", image)
+    with pier_registry(tmp_path / "root", "--htpasswd", str(file)) as host:
+        assert with_basic(host, "ann", "secret").status == 200
+        with ThreadPoolExecutor(24) as threads:
+            guesses = [threads.submit(with_basic, host, "ann", f"no{n}") for n in range(24)]
+            started = time.monotonic()
+            value = base64.b64encode(b"ann:secret").decode()
+            url = f"http://{host}/v2/a/manifests/latest"
+            read = http("GET", url, Authorization=f"Basic {value}")
+            took_s = time.monotonic() - started
+        assert read.body == image.manifest
+        assert took_s < 5 * SLOWNESS
+        statuses = [guess.result().status for guess in guesses]
+        assert set(statuses) <= {401, 429}
+        assert 429 in statuses
         assert with_basic(host, "ann", "secret").status == 200
 
 

@@ -61,6 +61,23 @@ def test_basic_is_sent_only_when_asked_for_and_not_twice() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("realm", ["https://wrong.example/token", "nonsense", ""])
+def test_a_wrong_challenge_is_forgotten_when_it_leads_nowhere(realm: str) -> None:
+    async def scenario() -> None:
+        server = TokenServer()
+        server.answer = TokenAnswer(503, b"")
+        authorizer = Authorizer(server.exchange)
+        await authorizer.learn(USER, [Challenge("bearer", {"realm": realm})], SCOPES, "")
+        with pytest.raises(BadAnswer):
+            await authorizer.header(USER, SCOPES)
+        server.answer = TokenAnswer(200, b"")
+        assert await authorizer.header(USER, SCOPES) == ""
+        assert await authorizer.learn(USER, [CHALLENGE], SCOPES, "")
+        assert (await authorizer.header(USER, SCOPES)).startswith("Bearer t")
+
+    asyncio.run(scenario())
+
+
 def test_wrong_credentials_and_broken_answers_have_their_words() -> None:
     async def ask(answer: TokenAnswer) -> None:
         server = TokenServer()

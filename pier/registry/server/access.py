@@ -47,14 +47,15 @@ class Access:
             if self.anonymous_pull and reading and not asked_how:
                 return
             raise self._unauthorized(request, reading=reading)
-        user = await self._user(authorization)
+        user = await self._user(authorization, request.remote or "")
         if user is None or not (user or (self.anonymous_pull and reading)):
             raise self._unauthorized(request, reading=reading)
 
     async def token(self, request: web.Request) -> web.Response:
         """GET /token: for a user with the right password, or for anybody."""
         authorization = request.headers.get("Authorization", "")
-        user = await self._htpasswd.user(authorization) if authorization else ""
+        client = request.remote or ""
+        user = await self._htpasswd.user(authorization, client) if authorization else ""
         if user is None:
             fault = faults.Fault(401, "UNAUTHORIZED", "incorrect username or password")
             fault.headers["WWW-Authenticate"] = format_challenge(
@@ -64,12 +65,12 @@ class Access:
         token = self._sign(_Claims(user, time.time() + _LIFE_S))
         return web.json_response({"token": token, "access_token": token, "expires_in": _LIFE_S})
 
-    async def _user(self, authorization: str) -> str | None:
+    async def _user(self, authorization: str, client: str) -> str | None:
         """Who it proves to be, "" for anybody; None for nothing that counts."""
         scheme, _, value = authorization.partition(" ")
         if scheme.lower() == "bearer" and self.anonymous_pull:
             return self._verified(value.strip())
-        return await self._htpasswd.user(authorization)
+        return await self._htpasswd.user(authorization, client)
 
     def _unauthorized(self, request: web.Request, *, reading: bool) -> faults.Fault:
         fault = faults.Fault(401, "UNAUTHORIZED", "authentication required")

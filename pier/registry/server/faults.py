@@ -52,3 +52,9 @@ def range_invalid(why: str) -> Fault:
 
 def unsupported(why: str) -> Fault:
     return Fault(405, "UNSUPPORTED", why)
+
+
+def too_many_requests(why: str) -> Fault:
+    fault = Fault(429, "TOOMANYREQUESTS", why)
+    fault.headers["Retry-After"] = "1"
+    return fault
