@@ -5,6 +5,7 @@ Several members or frames one after another are one stream, as every gzip and zs
 """
 
 import lzma
+import re
 from bz2 import BZ2Decompressor
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -19,6 +20,13 @@ CHUNK = 1024 * 1024
 _XZ_MEMORY = 256 * 1024 * 1024
 _GZIP_WINDOW = 31
 _HEAD = 6
+_ZEROS = re.compile(rb"\0*")
+_FIRST_STEP = 4 * 1024
+"""A member is given little at first: what it does not take is copied."""
+_MEMBERS = 1000
+_MEMBER_BYTES = 256
+"""A member must be worth the making of its decompressor, save some: a stream of nothing but empty
+ones would cost a thousand times what it took to send."""
 
 Kind = Literal["", "gzip", "zstd", "bzip2", "xz"]
 
@@ -102,20 +110,26 @@ def _decompressor(kind: Kind) -> _Decompressor:
 
 def _members(chunks: Iterator[bytes], kind: Kind) -> Iterator[bytes]:
     """Member after member; zeros after the last one are padding (gzip(1) and tar(1) agree)."""
-    member = _decompressor(kind)
-    begun = False
+    member, begun = _decompressor(kind), False
+    credit = _MEMBERS * _MEMBER_BYTES
     for chunk in chunks:
-        data = chunk
-        while data:
-            if not begun:
-                data = data.lstrip(b"\0") if member.eof else data
-                if not data:
+        position, step = 0, CHUNK if begun else _FIRST_STEP
+        while position < len(chunk):
+            if not begun and member.eof:
+                position = _ZEROS.match(chunk, position).end()  # type: ignore[union-attr]  # it always matches
+                if position == len(chunk):
                     break
-                member = _decompressor(kind)
+                member, step = _decompressor(kind), _FIRST_STEP
+                credit -= _MEMBER_BYTES
+                if credit < 0:
+                    raise BrokenStream(kind, "too many empty members")
             begun = True
-            yield from _member(member, data, kind)
-            data = member.unused_data if member.eof else b""
-            begun = not member.eof
+            piece = chunk[position : position + step]
+            for plain in _member(member, piece, kind):
+                credit = min(credit + len(plain), _MEMBERS * _MEMBER_BYTES)
+                yield plain
+            position += len(piece) - (len(member.unused_data) if member.eof else 0)
+            begun, step = not member.eof, 2 * step
     if begun:
         raise BrokenStream(kind, "unexpected end")
 

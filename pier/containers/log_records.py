@@ -5,6 +5,7 @@ moment is shown as text of fixed width, "2006-01-02T15:04:05.000000000Z", and te
 compare as the moments do; it is only brought into that form where somebody looks at it.
 """
 
+import contextlib
 import io
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +18,9 @@ from pier.containers.requests import LogChunk, LogQuery
 from pier.runtime.log_format import (
     HEADER_BYTES,
     LINE_LIMIT,
+    LONGEST_BYTES,
     TRAILER_BYTES,
+    DamagedBlock,
     decode_blocks,
 )
 
@@ -62,18 +65,16 @@ def _decode_lines(data: bytes) -> Decoded:
     whole, rest = data[:end], data[end:]
     try:
         lines = _decoder.decode_lines(whole)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         lines = list(_valid_lines(whole))
-    return Decoded([_from_line(line) for line in lines], rest)
+    return Decoded([_from_line(line) for line in lines], rest[:LONGEST_BYTES])
 
 
 def _valid_lines(data: bytes) -> Iterator[_Line]:
-    """One at a time: a machine that crashed leaves zeros and halves behind."""
-    for line in data.splitlines():
-        try:
-            yield _decoder.decode(line)
-        except msgspec.DecodeError:
-            continue
+    """One at a time: a machine that crashed leaves zeros and halves behind, others any bytes."""
+    for line in data.split(b"\n"):
+        with contextlib.suppress(msgspec.DecodeError):
+            yield _decoder.decode(line.decode(errors="replace"))
 
 
 def _from_line(line: _Line) -> Record:
@@ -86,9 +87,8 @@ def _decode_blocks(data: bytes) -> Decoded:
         for block in decode_blocks(data):
             records.append(Record(block.stream, moment(block.time_ns), block.data, {}))
             used += HEADER_BYTES + len(block.data) + TRAILER_BYTES
-    except KeyError:
-        # Damaged: where the next block begins is not known, so nothing more can be read.
-        used = len(data)
+    except DamagedBlock:
+        used = len(data)  # nothing more can be read
     return Decoded(records, data[used:])
 
 

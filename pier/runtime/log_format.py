@@ -123,16 +123,24 @@ class Block(NamedTuple):
 
 HEADER_BYTES = _BLOCK.size
 TRAILER_BYTES = _LENGTH.size
+LONGEST_BYTES = 16 << 20
+"""No record is longer: what claims to be is damaged."""
+
+
+class DamagedBlock(ValueError):
+    """Where the next one begins is not known."""
 
 
 def decode_blocks(data: bytes) -> Iterator[Block]:
     """The whole blocks at the start of `data`; an unfinished last one is left out.
 
-    A block takes HEADER_BYTES + len(block.data) + TRAILER_BYTES.
+    A block takes HEADER_BYTES + len(block.data) + TRAILER_BYTES. Raises DamagedBlock.
     """
     position = 0
     while position + HEADER_BYTES <= len(data):
         length, time_ns, number, flags, _ = _BLOCK.unpack_from(data, position)
+        if length > LONGEST_BYTES or number not in _NAMES:
+            raise DamagedBlock
         start = position + HEADER_BYTES
         position = start + length + TRAILER_BYTES
         if position > len(data):

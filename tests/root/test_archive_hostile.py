@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pier.archive.compression import BrokenStream, decompressed, gzipped, zstandard
 from pier.archive.entry import DIRECTORY, REGULAR, Entry, InvalidArchive
 from pier.archive.header import PAX, format_entry, padding
 from pier.archive.layer import extract_layer
@@ -196,3 +197,26 @@ def test_bombs_are_refused_in_bounded_time_and_memory(layer: Path, name: str) ->
         extract_layer(endless(name), layer)
     assert time.process_time() - started < 5
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 200 * 1024
+
+
+@pytest.mark.parametrize("kind", ["gzip", "zstd", "skippable"])
+def test_members_without_content_are_not_read_for_ever(kind: str) -> None:
+    empty = {
+        "gzip": b"".join(gzipped([])),
+        "zstd": b"".join(zstandard([])),
+        "skippable": b"\x50\x2a\x4d\x18" + bytes(4),
+    }[kind]
+    begun = time.process_time()
+    with pytest.raises(BrokenStream, match="too many empty members"):
+        for _ in decompressed([empty * (4 << 20 >> 4)]):
+            pass
+    assert time.process_time() - begun < 2
+
+
+def test_many_small_members_are_one_stream() -> None:
+    """eStargz has one for each file; bgzip and pigz end with an empty one."""
+    member = b"".join(gzipped([bytes(512)]))
+    stream = member * 4000 + b"".join(gzipped([])) + bytes(2 << 20)
+    assert sum(map(len, decompressed([stream]))) == 4000 * 512
+    pieces = [stream[place : place + 777] for place in range(0, len(stream), 777)]
+    assert sum(map(len, decompressed(pieces))) == 4000 * 512

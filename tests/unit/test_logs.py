@@ -313,3 +313,33 @@ def test_reading_goes_on_after_the_end(tmp_path: Path, driver: str) -> None:
         assert files.read() is None
     finally:
         files.close()
+
+
+@given(st.binary(max_size=200), st.sampled_from(["json-file", "local"]))
+def test_any_bytes_are_read_as_something(data: bytes, driver: str) -> None:
+    Filter(BOTH).chunks(decode(driver, data).records)
+    Filter(LogQuery(stdout=True, stderr=True, timestamps=True, details=True, since_ns=1)).chunks(
+        decode(driver, data).records
+    )
+
+
+@given(st.binary(min_size=1, max_size=20).filter(lambda data: b"\n" not in data))
+def test_bytes_that_are_no_text_spoil_no_other_record(data: bytes) -> None:
+    whole = b'{"log":"one\\n","stream":"stdout","time":"2020-01-01T00:00:00Z"}\n'
+    odd = b'{"log":"' + data + b'\\n","stream":"stdout","time":"2020-01-01T00:00:00Z"}\n'
+    shown = b"".join(record.data for record in decode("json-file", whole + odd + whole).records)
+    assert shown.startswith(b"one\n")
+    assert shown.endswith(b"one\n")
+    assert len(shown) >= 8
+
+
+def test_a_record_that_is_not_text_is_shown_as_far_as_it_is() -> None:
+    odd = b'{"log":"caf\xe9 \xff\\n","stream":"stdout","time":"2020-01-01T00:00:00Z"}\n'
+    (record,) = decode("json-file", odd).records
+    assert record.data == "caf\ufffd \ufffd\n".encode()
+
+
+def test_a_block_without_end_is_not_waited_for() -> None:
+    damaged = b"\xff\xff\xff\x7f" + bytes(7) + b"\0\1" + bytes(40)
+    assert decode("local", damaged).rest == b""
+    assert decode("json-file", b"x" * (20 << 20)).rest == b"x" * (16 << 20)
