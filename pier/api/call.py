@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
+from pier.api.hijack import BodyTooLarge
 from pier.api.schema import decode
 from pier.api.schema.filters import Filters, parse_filters
 from pier.api.versions import ApiVersion
@@ -88,10 +89,12 @@ class Call:
         return decode.decode_body(data, kind) if data.strip() else None
 
     async def _read_json(self) -> bytes:
+        if (self.request.content_length or 0) > MAX_BODY:
+            raise BodyTooLarge
         try:
             data = await self.request.read()
         except web.HTTPRequestEntityTooLarge:
-            raise InvalidArgument("request body too large") from None
+            raise BodyTooLarge from None
         if data:
             self._check_content_type()
         return data

@@ -23,10 +23,12 @@ from enum import Enum, auto
 
 LONGEST_HEAD = 1024 * 1024
 """Go's bound too: build arguments come in the query, credentials in headers."""
+LONGEST_BODY = 1024 * 1024
+"""Of a request that may take its connection over. A longer one is HTTP's to read, and to refuse."""
 _HIJACKED = re.compile(
     rb"POST (?:/v[0-9.]+)?/(?:containers/[^ ?]+/attach|exec/[^ ?]+/start)(?:\?[^ ]*)? HTTP/1\.1\r\n"
 )
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*\r\n", re.IGNORECASE)
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,19})[ \t]*\r\n", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
 _END = b"\r\n\r\n"
 
@@ -56,7 +58,8 @@ def request_length(data: bytes) -> int | None:
         return None
     if _END not in data:
         return 0 if len(data) < LONGEST_HEAD else None
-    return _whole_length(data) if _HIJACKED.match(data) else None
+    length = _whole_length(data) if _HIJACKED.match(data) else None
+    return None if length is None or length > LONGEST_HEAD + LONGEST_BODY else length
 
 
 class Connection(asyncio.Protocol):

@@ -19,6 +19,7 @@ from pier import errors
 from pier.api import answers
 from pier.api.call import Call, Engine
 from pier.api.connection import Connection
+from pier.api.faults import in_words
 from pier.api.hijack import Taken, connection_of
 from pier.api.versions import ApiVersion, negotiated
 
@@ -206,7 +207,7 @@ def _failed(request: web.Request, error: Exception) -> web.StreamResponse:
     status, message = status_of(error), str(error)
     if not isinstance(error, errors.PierError):
         _log.error("%s %s failed", request.method, request.path, exc_info=error)
-        message = f"{type(error).__name__}: {error}"
+        message = in_words(error)
     if status == 304:
         return answers.empty(304)
     return answers.json({"message": message}, status)

@@ -15,13 +15,21 @@ from aiohttp import web
 
 from pier.api import streams
 from pier.api.connection import Connection
-from pier.errors import PierError
+from pier.api.faults import in_words
+from pier.errors import InvalidArgument, PierError
 
 Serve = Callable[[socket.socket, bytes], Awaitable[None]]
 """Given the connection's socket (non-blocking) and what the client already sent."""
 
 _CHUNK = 64 * 1024
 _log = logging.getLogger("pier.api")
+
+
+class BodyTooLarge(InvalidArgument):
+    """Where its end is not yet here, nobody can tell it from the stream that follows."""
+
+    def __init__(self) -> None:
+        super().__init__("request body too large")
 
 
 class Taken(web.StreamResponse):
@@ -52,10 +60,12 @@ def wants_upgrade(request: web.BaseRequest) -> bool:
 
 
 async def hijack(request: web.BaseRequest, head: bytes, serve: Serve, *, mux: bool) -> Taken:
-    """Send `head`, then let `serve` have the connection until it returns."""
+    """Send `head`, then let `serve` have the connection until it returns. Raises BodyTooLarge."""
     connection = connection_of(request)
     if connection is None:
         raise ConnectionResetError("the client has gone")
+    if not request.content.is_eof():
+        raise BodyTooLarge
     early = connection.take()
     if connection.transport.get_extra_info("sslcontext") is None:
         await _serve_socket(connection.detach(), head, early, serve, mux=mux)
@@ -84,11 +94,9 @@ async def _serve(sock: socket.socket, early: bytes, serve: Serve, *, mux: bool) 
     except ConnectionError:
         raise
     except Exception as error:
-        message = str(error)
         if not isinstance(error, PierError):
             _log.exception("serving a connection failed")
-            message = f"{type(error).__name__}: {error}"
-        text = streams.error_text(message, mux=mux)
+        text = streams.error_text(in_words(error), mux=mux)
         await asyncio.get_running_loop().sock_sendall(sock, text)
 
 

@@ -21,6 +21,7 @@ from pier.linux.cgroup import CgroupLayout, layout, read
 
 _DEV = Path("/dev")
 _NOT_DEVICES = frozenset(("pts", "shm", "fd", "mqueue", "console", ".lxc", ".lxd-mounts", ".udev"))
+_MOST_BELOW = 10_000
 _PROBED_GROUP_DEPTH = 3
 _SCHEDULERS = "/sys/block/*/queue/scheduler"
 
@@ -167,9 +168,9 @@ def device_nodes(devices: Iterable[Device]) -> list[DeviceNode]:
 def _nodes_at(path: str, inside: str, permissions: str) -> Iterator[DeviceNode]:
     try:
         real = Path(path).resolve(strict=True)
-        found = real.stat()
-    except OSError as error:
-        raise NoSuchDevice(path, error.strerror or str(error)) from error
+        found = real.stat() if path else os.stat("")
+    except (OSError, RuntimeError) as error:  # RuntimeError: links without end
+        raise NoSuchDevice(path, getattr(error, "strerror", "") or "too many links") from error
     if stat.S_ISDIR(found.st_mode):
         for below in sorted(_walk(real)):
             yield from _one_node(below, f"{inside}/{below.relative_to(real)}", permissions)
@@ -188,16 +189,21 @@ def host_devices() -> list[DeviceNode]:
     return nodes
 
 
-def _walk(directory: Path) -> Iterator[Path]:
-    for path in directory.iterdir():
-        if directory == _DEV and path.name in _NOT_DEVICES:
-            continue
-        if path.is_symlink():
-            continue
-        if path.is_dir():
-            yield from _walk(path)
-        else:
-            yield path
+def _walk(top: Path) -> Iterator[Path]:
+    """What is below, links left out. Raises NoSuchDevice for more than any /dev holds."""
+    pending, seen = [top], 0
+    while pending:
+        directory = pending.pop()
+        for path in directory.iterdir():
+            seen += 1
+            if seen > _MOST_BELOW:
+                raise NoSuchDevice(str(top), "too many files for a directory of devices")
+            if path.is_symlink() or (directory == _DEV and path.name in _NOT_DEVICES):
+                continue
+            if path.is_dir():
+                pending.append(path)
+            else:
+                yield path
 
 
 def _one_node(path: Path, inside: str, permissions: str) -> Iterator[DeviceNode]:

@@ -81,7 +81,7 @@ class Inputs:
             mounts=mounts,
             files=files,
             shm=self._shm(container),
-            devices=self._devices(container),
+            devices=await asyncio.to_thread(self._devices, container),
             block_devices=block_devices(spec.host.resources),
             cgroups_path=self.cgroups_path(container),
             seccomp=self._seccomp(container),

@@ -18,6 +18,16 @@ _INTERFACE = re.compile(r"(?!(?:lo|all|default)\Z)[A-Za-z0-9_][A-Za-z0-9_.-]{0,1
 _ENDPOINT_SYSCTLS = "com.docker.network.endpoint.sysctls"
 _INTERFACE_SYSCTL = re.compile(r"net\.(ipv4|ipv6|mpls)\.(\w+)\.IFNAME\.(\w+)", re.IGNORECASE)
 IPNetwork = IPv4Network | IPv6Network
+_UNUSABLE = (
+    (ip_network("0.0.0.0/8"), "it has addresses of this host on this network"),
+    (ip_network("127.0.0.0/8"), "it has loopback addresses"),
+    (ip_network("224.0.0.0/4"), "it has multicast addresses"),
+    (ip_network("::1/128"), "it has the loopback address"),
+    (ip_network("ff00::/8"), "it has multicast addresses"),
+)
+"""What no interface of a bridge or a container can have; RFC 6890. Of the rest, let them try."""
+_BROADCAST = ip_network("255.255.255.255/32")
+_LINK_LOCAL = ip_network("fe80::/64")
 
 
 class InvalidNetworkConfig(InvalidArgument):
@@ -29,6 +39,11 @@ class InvalidNetworkConfig(InvalidArgument):
 class PoolOverlaps(Forbidden):
     def __init__(self) -> None:
         super().__init__("invalid pool request: Pool overlaps with other one on this address space")
+
+
+class UnusableSubnet(InvalidArgument):
+    def __init__(self, subnet: IPNetwork, reason: str) -> None:
+        super().__init__(f"subnet '{subnet}' is not allowed: {reason}")
 
 
 class PoolsExhausted(InvalidArgument):
@@ -77,6 +92,7 @@ def decide_pools(
             continue
         if _overlaps(subnet, taken):
             raise PoolOverlaps
+        _check_usable(subnet)
         taken.append(subnet)
         decided.append(pool)
     for version, enabled in ((4, spec.enable_ipv4), (6, spec.enable_ipv6)):
@@ -101,7 +117,9 @@ def allocate(network: Network, pool: Pool, used: Collection[str], last: str) -> 
     subnet = ip_network(pool.subnet)
     span = ip_network(pool.ip_range) if pool.ip_range else subnet
     first, end = int(span.network_address), int(span.broadcast_address)
-    reserved = {int(subnet.network_address), int(ip_address(pool.gateway))}
+    reserved = {int(ip_address(pool.gateway))}
+    if not _is_pair(subnet):
+        reserved.add(int(subnet.network_address))
     reserved |= {int(ip_address(address)) for address in pool.auxiliary.values()}
     if subnet.version == 4 and subnet.prefixlen < 31:
         reserved.add(int(subnet.broadcast_address))
@@ -250,7 +268,23 @@ def _with_gateway(pool: Pool) -> Pool:
     span = ip_network(pool.ip_range or pool.subnet)
     subnet = ip_network(pool.subnet)
     first = span.network_address
-    return replace(pool, gateway=str(first + 1 if first == subnet.network_address else first))
+    skipped = first == subnet.network_address and not _is_pair(subnet)
+    return replace(pool, gateway=str(first + 1 if skipped else first))
+
+
+def _is_pair(subnet: IPNetwork) -> bool:
+    """Two addresses or one: none stands for the subnet itself. RFC 3021, RFC 6164."""
+    return subnet.max_prefixlen - subnet.prefixlen <= 1
+
+
+def _check_usable(subnet: IPNetwork) -> None:
+    for unusable, reason in _UNUSABLE:
+        if _overlaps(subnet, [unusable]):
+            raise UnusableSubnet(subnet, reason)
+    if subnet == _BROADCAST:
+        raise UnusableSubnet(subnet, "it is the broadcast address")
+    if subnet != _LINK_LOCAL and _overlaps(subnet, [_LINK_LOCAL]):
+        raise UnusableSubnet(subnet, f"it clashes with the link-local prefix '{_LINK_LOCAL}'")
 
 
 def _subnets(available: Sequence[AddressPool], version: int) -> Iterator[IPNetwork]:

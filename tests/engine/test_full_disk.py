@@ -45,6 +45,20 @@ def test_a_full_disk_is_survived(small: Daemon) -> None:
         said = (done.stdout + done.stderr).decode()
         assert done.returncode != 0, command
         assert "no space left" in said.lower(), (command, said)
+    for path, body in (
+        ("/volumes/create", {"Name": "full"}),
+        ("/networks/create", {"Name": "full"}),
+        ("/containers/create", {"Image": "busybox"}),
+        ("/images/busybox/tag?repo=full", None),
+        ("/containers/loop/rename?name=full", None),
+    ):
+        status, told = daemon.api("POST", path, body)
+        # What needs no room may well succeed, and be taken back.
+        assert status < 300 or "no space left on device" in told["message"], (path, told)
+        assert status < 300 or "Error" not in told["message"], (path, told)
+    daemon.run(["docker", "rename", "full", "loop"])
+    daemon.run(["docker", "volume", "rm", "full"])
+    daemon.run(["docker", "network", "rm", "full"])
     assert daemon.docker("ps", "--format", "{{.Names}}") == "other\nloop\n"
     # What makes space must work without any.
     daemon.docker("pause", "loop")

@@ -253,6 +253,31 @@ def test_exec_start_takes_its_body_and_leaves_the_rest_to_the_stream(tmp_path: P
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("size", [2 << 20, 17 << 20, 99_999_999_999])
+@pytest.mark.parametrize("path", ["/exec/e/start", "/containers/c/attach?stream=1&stdin=1"])
+def test_a_body_without_measure_is_refused_before_it_is_here(
+    tmp_path: Path, path: str, size: int
+) -> None:
+    async def main() -> None:
+        async with unix_server(tmp_path) as server:
+            head = (
+                f"POST {path} HTTP/1.1\r\nHost: docker\r\nContent-Type: application/json\r\n"
+                f"{UPGRADE}Content-Length: {size}\r\n\r\n"
+            )
+            some = b'{"Detach":false, "x":"' + b" " * (1 << 17)
+            reader, writer = await asyncio.open_unix_connection(server)
+            writer.write(head.encode() + some)
+            if path.startswith("/exec") and size < 17 << 20:
+                writer.write(b" " * (size - len(some) - 2) + b'"}')
+                assert (await reader.readline()).startswith(b"HTTP/1.1 101 ")
+            else:
+                assert (await reader.readline()).startswith(b"HTTP/1.1 400 ")
+                assert b"request body too large" in await reader.read(4096)
+            writer.close()
+
+    asyncio.run(main())
+
+
 def test_an_exec_that_is_not_there_is_json_and_the_connection_goes_on(tmp_path: Path) -> None:
     async def main() -> None:
         async with unix_server(tmp_path) as path:

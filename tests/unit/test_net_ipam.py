@@ -192,3 +192,37 @@ def test_a_scope_is_no_part_of_an_address(pool: Pool) -> None:
 def test_what_no_interface_can_be_is_refused(request_: EndpointRequest) -> None:
     with pytest.raises(InvalidArgument):
         ipam.check_request(network(Pool(subnet="10.0.0.0/24")), request_)
+
+
+@pytest.mark.parametrize(
+    "subnet",
+    [
+        "0.0.0.0/8", "0.0.0.0/1", "127.0.0.0/8", "127.9.0.0/16", "224.0.0.0/4", "239.1.0.0/16",
+        "255.255.255.255/32", "::/64", "::/0", "::1/128", "ff00::/8", "ff02::/64", "fe80::/10",
+    ],
+)  # fmt: skip
+def test_subnets_no_interface_can_have_are_refused(subnet: str) -> None:
+    with pytest.raises(ipam.UnusableSubnet, match=f"subnet '{subnet}' is not allowed: it "):
+        decide(replace(SPEC, enable_ipv6=":" in subnet, pools=(Pool(subnet=subnet),)))
+
+
+@pytest.mark.parametrize(
+    ("subnet", "gateway", "address"),
+    [
+        ("10.9.0.0/30", "10.9.0.1", "10.9.0.2"),
+        ("10.9.0.0/31", "10.9.0.0", "10.9.0.1"),
+        ("10.9.0.0/32", "10.9.0.0", None),
+        ("fd99::/126", "fd99::1", "fd99::2"),
+        ("fd99::/127", "fd99::", "fd99::1"),
+        ("fd99::/128", "fd99::", None),
+    ],
+)
+def test_the_smallest_subnets(subnet: str, gateway: str, address: str | None) -> None:
+    spec = replace(SPEC, enable_ipv4=":" not in subnet, enable_ipv6=":" in subnet)
+    (pool,) = decide(replace(spec, pools=(Pool(subnet=subnet),))).pools
+    assert pool.gateway == gateway
+    if address is None:
+        with pytest.raises(ipam.NoAddressLeft):
+            ipam.allocate(network(pool), pool, (), "")
+    else:
+        assert ipam.allocate(network(pool), pool, (), "") == address
