@@ -62,8 +62,13 @@ _FIXED = """\
         ip6 daddr != ::1 dnat ip6 to ip6 daddr . meta l4proto . th dport map @published6_at
         ip6 daddr != ::1 dnat ip6 to meta l4proto . th dport map @published6
     }
+    chain input {
+        type filter hook input priority filter; policy accept;
+        iifname vmap @sources
+    }
     chain forward {
         type filter hook forward priority filter; policy accept;
+        iifname . oifname != @itself iifname vmap @sources
         oifname @bridges goto inbound
         iifname @internal drop
         iifname @bridges oifname "docker0" ct status & dnat == 0 ct state new drop
@@ -84,14 +89,24 @@ _FIXED = """\
 #   reach a port that is published there only.
 # publish, from output too (-100 is dstnat; nft has no name for it there): so no proxy is needed
 #   for a client on the host itself. ::1 cannot be routed off lo, so the daemon's proxy serves it.
+# sources: what leaves a bridge, or is for the host, must come from where its answer would go; or a
+#   container could speak in the name of another network's, or of anybody outside. Not what stays
+#   in a bridge (which is here only with br_netfilter): there containers may route as they like.
 # forward, docker0: old dockerds drop nothing on the way in, they rely on FORWARD's policy.
 # inbound: reached only for packets to one of our bridges. Within a network is free (unless icc is
 #   off); answers, and what was published, may enter; other bridges and routed strangers may not.
 
 
-def table_script(table: str, bridges: Sequence[Bridge], forwards: Sequence[Forward]) -> str:
-    """A script that makes the table exactly this, whatever it was before; atomic."""
+def table_script(
+    table: str, bridges: Sequence[Bridge], forwards: Sequence[Forward], *, routes: bool = True
+) -> str:
+    """A script that makes the table exactly this, whatever it was before; atomic.
+
+    routes: whether what the host has a route for, through a bridge, may come from there; before
+    Linux 5.19 the kernel cannot be asked so late.
+    """
     name = f"inet {table}"
+    sources = [f"{_quote(bridge.name)} : jump source{n}" for n, bridge in enumerate(bridges)]
     body = "\n".join(
         (
             _set("bridges", "ifname", [_quote(b.name) for b in bridges]),
@@ -99,8 +114,11 @@ def table_script(table: str, bridges: Sequence[Bridge], forwards: Sequence[Forwa
             _set(
                 "within",
                 "ifname . ifname",
-                [f"{_quote(b.name)} . {_quote(b.name)}" for b in bridges if b.icc],
+                [_pair(b.name) for b in bridges if b.icc],
             ),
+            _set("itself", "ifname . ifname", [_pair(b.name) for b in bridges]),
+            *(line for n, b in enumerate(bridges) for line in _source_chain(n, b, routes=routes)),
+            _map("sources", "ifname : verdict", sources),
             _FIXED,
             "    chain postrouting {",
             "        type nat hook postrouting priority srcnat; policy accept;",
@@ -147,9 +165,33 @@ def _source_rules(bridge: Bridge) -> Iterator[str]:
             yield f"oifname != {name} {family} saddr {subnet} masquerade"
 
 
+def _source_chain(number: int, bridge: Bridge, *, routes: bool) -> Iterator[str]:
+    """Returns for what may come from the bridge: its subnets, DHCP's questions, link-local IPv6."""
+    yield f"    chain source{number} {{"
+    yield "        ip saddr 0.0.0.0 udp dport 67 return"
+    yield "        ip6 saddr { ::, fe80::/10 } return"
+    for subnet in bridge.subnets:
+        yield f"        {'ip6' if ':' in subnet else 'ip'} saddr {subnet} return"
+    if routes:
+        yield "        fib saddr . iif oif exists return"
+    yield "        drop"
+    yield "    }"
+
+
 def _set(name: str, kind: str, elements: Sequence[str]) -> str:
-    listed = f" elements = {{ {', '.join(elements)} }};" if elements else ""
-    return f"    set {name} {{ type {kind};{listed} }}"
+    return f"    set {name} {{ type {kind};{_listed(elements)} }}"
+
+
+def _map(name: str, kind: str, elements: Sequence[str]) -> str:
+    return f"    map {name} {{ type {kind};{_listed(elements)} }}"
+
+
+def _listed(elements: Sequence[str]) -> str:
+    return f" elements = {{ {', '.join(elements)} }};" if elements else ""
+
+
+def _pair(name: str) -> str:
+    return f"{_quote(name)} . {_quote(name)}"
 
 
 def _quote(name: str) -> str:

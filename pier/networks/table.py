@@ -24,6 +24,7 @@ class Table:
         self._name = name
         self._records = records
         self._nft = Nftables()
+        self._routes = True
         # What is written anew must be read from the rows only when its turn has come: an element
         # added in between would be lost.
         self._turn = asyncio.Lock()
@@ -35,8 +36,16 @@ class Table:
 
     async def _rewrite(self) -> None:
         bridges = [to_bridge(n) for n in self._records.networks() if n.bridge]
-        script = firewall.table_script(self._name, bridges, self._records.forwards())
-        await self._nft.apply_script(script)
+        forwards = self._records.forwards()
+        script = firewall.table_script(self._name, bridges, forwards, routes=self._routes)
+        try:
+            await self._nft.apply_script(script)
+        except NftError:
+            if not self._routes:
+                raise
+            script = firewall.table_script(self._name, bridges, forwards, routes=False)
+            await self._nft.apply_script(script)
+            self._routes = False  # a kernel before 5.19
         await neighbours.admit(self._nft, self._name, [bridge.name for bridge in bridges])
 
     async def add(self, forwards: Sequence[Forward]) -> None:

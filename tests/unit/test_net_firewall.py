@@ -30,6 +30,16 @@ def test_the_table_replaces_itself_in_one_script() -> None:
     assert script.rstrip().endswith(firewall.add_elements("pier-x", [WEB])[0])
 
 
+def test_what_leaves_a_bridge_comes_from_its_subnets() -> None:
+    one = Bridge(name="br-1", subnets=("10.1.0.0/24", "fd01::/64"))
+    script = firewall.table_script("pier-x", [one], [])
+    assert 'map sources { type ifname : verdict; elements = { "br-1" : jump source0 }; }' in script
+    assert "ip saddr 10.1.0.0/24 return\n        ip6 saddr fd01::/64 return\n" in script
+    assert "fib saddr . iif oif exists return" in script
+    old = firewall.table_script("pier-x", [one], [], routes=False)
+    assert "fib saddr . iif" not in old
+
+
 def test_a_table_without_networks_has_empty_sets() -> None:
     assert "set bridges { type ifname; }" in firewall.table_script("pier-x", [], [])
 
