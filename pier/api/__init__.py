@@ -1,4 +1,4 @@
-"""Docker's Engine API, 1.24 to 1.56: a translation of the engine, without decisions of its own.
+"""Docker's Engine API, 1.24 to 1.51: a translation of the engine, without decisions of its own.
 
 versions    which versions are spoken, what Pier calls itself
 app         the aiohttp application

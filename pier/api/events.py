@@ -16,7 +16,7 @@ class ActorJson(msgspec.Struct, rename="pascal"):
 
 
 class EventJson(msgspec.Struct, kw_only=True):
-    """`status`, `id` and `from` are what clients before 1.52 read."""
+    """`status`, `id` and `from` are what clients of the oldest versions read."""
 
     status: str | UnsetType = UNSET
     id: str | UnsetType = UNSET
@@ -29,7 +29,7 @@ class EventJson(msgspec.Struct, kw_only=True):
     time_ns: int = field(name="timeNano")
 
 
-def event_json(event: Event, version: ApiVersion) -> EventJson:
+def event_json(event: Event) -> EventJson:
     json = EventJson(
         type=event.kind,
         action=event.action,
@@ -37,7 +37,7 @@ def event_json(event: Event, version: ApiVersion) -> EventJson:
         time=event.time_ns // 1_000_000_000,
         time_ns=event.time_ns,
     )
-    if not version.at_least(52) and event.kind in ("container", "image"):
+    if event.kind in ("container", "image"):
         json.status, json.id = event.action, event.id
         json.from_ = event.attributes.get("image", UNSET)
     return json

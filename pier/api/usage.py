@@ -1,4 +1,4 @@
-"""`docker system df`: how much each kind of object takes, and how much of it nobody needs.
+"""`docker system df`: how much each object takes; the client adds up.
 
 Sizes are looked up in threads: they walk directories.
 """
@@ -12,8 +12,8 @@ import msgspec
 from pier.api.call import Call, settled
 from pier.api.schema.containers import summary_json
 from pier.api.schema.images import summary_json as image_json
-from pier.api.schema.system import BuildCacheJson, UsageJson
-from pier.api.schema.volumes import UsageJson as VolumeUsage
+from pier.api.schema.system import BuildCacheJson
+from pier.api.schema.volumes import UsageJson
 from pier.api.schema.words import rfc3339
 from pier.api.views import Views, sizes
 from pier.api.volumes import to_json, used_volumes
@@ -23,53 +23,24 @@ from pier.images.model import Image
 if TYPE_CHECKING:
     from pier.build.pruning import CacheRecord
 
-_FIELDS = {"image": "Images", "container": "Containers", "volume": "Volumes"}
+_Items = Sequence[object]
 
 
-class Part(msgspec.Struct, kw_only=True):
-    """One kind of object: every item, and the sums."""
-
-    items: Sequence[object]
-    active: int
-    total_size: int
-    reclaimable: int
-
-    def json(self, *, verbose: bool) -> UsageJson:
-        return UsageJson(
-            active_count=self.active,
-            total_count=len(self.items),
-            reclaimable=self.reclaimable,
-            total_size=self.total_size,
-            items=self.items if verbose else msgspec.UNSET,
-        )
-
-
-async def usage_report(
-    call: Call, kinds: Collection[str], *, verbose: bool
-) -> Mapping[str, object]:
-    """The body of `/system/df` for a client of this version."""
-    parts = {kind: await _PARTS[kind](call) for kind in kinds}
+async def usage_report(call: Call, kinds: Collection[str]) -> Mapping[str, object]:
+    """The body of `/system/df`: the items of every kind, and the bytes of all layers."""
     report: dict[str, object] = {}
-    if call.version.at_least(52):
-        names = {"build-cache": "BuildCacheUsage"}
-        for kind, part in parts.items():
-            name = names.get(kind, f"{kind.capitalize()}Usage")
-            report[name] = part.json(verbose=verbose)
-    if not verbose:
-        report |= _legacy(parts)
+    if "image" in kinds:
+        report["LayersSize"], report["Images"] = await _images(call)
+    if "container" in kinds:
+        report["Containers"] = await _containers(call)
+    if "volume" in kinds:
+        report["Volumes"] = await _volumes(call)
+    if "build-cache" in kinds:
+        report["BuildCache"] = await _build_cache(call)
     return report
 
 
-def _legacy(parts: Mapping[str, Part]) -> Mapping[str, object]:
-    report: dict[str, object] = {}
-    if "image" in parts:
-        report["LayersSize"] = parts["image"].total_size
-    for kind, part in parts.items():
-        report[_FIELDS.get(kind, "BuildCache")] = part.items
-    return report
-
-
-async def _images(call: Call) -> Part:
+async def _images(call: Call) -> tuple[int, _Items]:
     """What several images share is counted once. The sums have the kept blobs too, so that they
     are what the disk holds; sizes of single images are those of their files, as everywhere.
     """
@@ -90,10 +61,7 @@ async def _images(call: Call) -> Part:
     ]
     blobs: Blobs = call.engine.images.blob_sizes()
     total = _sum(layers.values()) + _sum(blobs.values())
-    needed = _sum(sizes_ for image_id, sizes_ in layers.items() if image_id in used)
-    needed += _sum(sizes_ for image_id, sizes_ in blobs.items() if image_id in used)
-    active = sum(image.id in used for image in images)
-    return Part(items=items, active=active, total_size=total, reclaimable=total - needed)
+    return total, items
 
 
 Layers = Mapping[tuple[str, ...], int]
@@ -114,9 +82,8 @@ def _sum(parts: Iterable[Mapping[Key, int]]) -> int:
     return sum(united.values())
 
 
-async def _containers(call: Call) -> Part:
-    views, now_ns = Views(call.engine), call.now_ns
-    items, reclaimable, total, active = [], 0, 0, 0
+async def _containers(call: Call) -> _Items:
+    views, now_ns, items = Views(call.engine), call.now_ns, []
     for container in call.engine.containers.list_():
         try:
             rw, root_fs = await sizes(call.engine, container)
@@ -125,33 +92,26 @@ async def _containers(call: Call) -> Part:
         item = summary_json(views.view(container), call.version, now_ns)
         item.size_rw, item.size_root_fs = rw, root_fs
         items.append(item)
-        total += rw
-        active += container.state.active
-        reclaimable += 0 if container.state.active else rw
-    return Part(items=items, active=active, total_size=total, reclaimable=reclaimable)
+    return items
 
 
-async def _volumes(call: Call) -> Part:
-    used = used_volumes(call.engine)
-    items, reclaimable, total = [], 0, 0
+async def _volumes(call: Call) -> _Items:
+    used, items = used_volumes(call.engine), []
     for volume in await settled(call.engine.volumes.list_()):
         try:
             size = await settled(call.engine.volumes.usage(volume.name))
         except NotFound:
             continue
         item = to_json(volume)
-        item.usage_data = VolumeUsage(size, used.get(volume.name, 0))
+        item.usage_data = UsageJson(size, used.get(volume.name, 0))
         items.append(item)
-        total += size
-        reclaimable += 0 if volume.name in used else size
-    active = sum(item.name in used for item in items)
-    return Part(items=items, active=active, total_size=total, reclaimable=reclaimable)
+    return items
 
 
-async def _build_cache(call: Call) -> Part:
+async def _build_cache(call: Call) -> _Items:
     builder = getattr(call.engine, "builder", None)
     records: Sequence[CacheRecord] = () if builder is None else await builder.usage()
-    items = [
+    return [
         BuildCacheJson(
             id=record.key,
             parents=[record.parent] if record.parent else msgspec.UNSET,
@@ -166,16 +126,3 @@ async def _build_cache(call: Call) -> Part:
         )
         for record in records
     ]
-    own = [item for item in items if not item.shared]
-    total = sum(item.size for item in own)
-    free = sum(item.size for item in own if not item.in_use)
-    active = sum(item.in_use for item in items)
-    return Part(items=items, active=active, total_size=total, reclaimable=free)
-
-
-_PARTS = {
-    "image": _images,
-    "container": _containers,
-    "volume": _volumes,
-    "build-cache": _build_cache,
-}

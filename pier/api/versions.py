@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from pier.errors import InvalidArgument
 
-SERVER_VERSION = "28.2.0"
-"""Engine version Pier behaves like; clients show it and some compare it."""
+SERVER_VERSION = "28.5.2"
+"""Engine version Pier behaves like; clients show it and some compare it. With `MAX_VERSION` it is
+a pair that exists (ADR 750): both change together.
+"""
 PIER_VERSION = "0.1.0"
 _TEXT = re.compile(r"[0-9]+(\.[0-9]+)*")
 
@@ -34,7 +36,7 @@ def parse_version(text: str) -> ApiVersion:
     return ApiVersion(numbers[0], numbers[1])
 
 
-MAX_VERSION = ApiVersion(1, 56)
+MAX_VERSION = ApiVersion(1, 51)
 FLOOR_VERSION = ApiVersion(1, 24)
 
 

@@ -49,6 +49,10 @@ class Images(Library):
         """Bytes of each layer, unpacked, bottom first."""
         return [self.snapshotter.usage(key) for key in chain_ids(image.layers)]
 
+    def layer_directories(self, image: Image) -> list[str]:
+        """Where the layers are unpacked, top first."""
+        return [str(path) for path in self.snapshotter.chain(image.chain_id)]
+
     def blob_sizes(self) -> Mapping[str, Mapping[str, int]]:
         """What is kept of every image beside its layers' directories: bytes by digest."""
         return self.records.blob_sizes()

@@ -50,7 +50,7 @@ def test_no_answer_is_told_in_the_words_of_docker(line: str) -> None:
 
 
 def test_a_file_that_is_half_arrived_is_not_kept(tmp_path: Path) -> None:
-    answers = ANSWERS | {("GET", "/images/get"): Status(200, b"half", cut_off=True)}
+    answers = {**ANSWERS, ("GET", "/images/get"): Status(200, b"half", cut_off=True)}
     ran = run_client(PIER, f"save -o {tmp_path}/a.tar nginx", answers)
     assert (ran.code, list(tmp_path.iterdir())) == (1, [])
 

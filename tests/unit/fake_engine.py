@@ -58,6 +58,9 @@ class FakeImages:
     def last_tagged_ns(self, image_id: str) -> int:
         return 0
 
+    def layer_directories(self, image: Image) -> list[str]:
+        return [f"/layers/{layer}" for layer in reversed(image.layers)]
+
     def layer_sizes(self, image: Image) -> list[int]:
         return [1234] * len(image.layers)
 

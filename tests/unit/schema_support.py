@@ -8,6 +8,7 @@ import msgspec
 from pier.api.schema.config import CreateBody, to_spec
 from pier.api.schema.decode import decode_body
 from pier.api.versions import MAX_VERSION, ApiVersion
+from pier.containers.model import Container
 from pier.containers.spec import ContainerSpec
 
 
@@ -18,3 +19,9 @@ def asked(body: dict[str, Any], version: ApiVersion = MAX_VERSION) -> ContainerS
 
 def shown(value: object) -> Any:  # JSON: its shape is what the tests are about
     return msgspec.json.decode(msgspec.json.encode(value))
+
+
+def container(spec: ContainerSpec | None = None, **changes: Any) -> Container:
+    return Container(
+        id="a" * 64, name="web", image_id="sha256:1", spec=spec or ContainerSpec(), **changes
+    )

@@ -1,7 +1,6 @@
 """Pier's values in Docker's JSON: what is kept on the way and back, what is shown."""
 
 from dataclasses import replace
-from typing import Any
 
 import msgspec
 import pytest
@@ -10,11 +9,12 @@ from pier.api.schema.archive import go_mode
 from pier.api.schema.config import CreateBody, from_spec, to_spec
 from pier.api.schema.containers import View, inspect_json, summary_json
 from pier.api.schema.decode import decode_body
+from pier.api.schema.endpoints import EndpointSettings
 from pier.api.schema.host import HostConfig, from_host, to_host
 from pier.api.schema.images import run_config
 from pier.api.schema.progress import human_size, message_json, progress_bar
-from pier.api.versions import MAX_VERSION, ApiVersion
-from pier.containers.model import Container, Status
+from pier.api.versions import MAX_VERSION
+from pier.containers.model import Status
 from pier.containers.spec import (
     ContainerSpec,
     DeviceRate,
@@ -30,7 +30,7 @@ from pier.containers.spec import (
 from pier.containers.state import State
 from pier.images.transfer import Step
 from pier.oci.image import RunConfig
-from tests.unit.schema_support import shown
+from tests.unit.schema_support import container, shown
 
 FULL = HostSpec(
     binds=("/a:/b",),
@@ -128,10 +128,6 @@ def test_what_was_asked_for_as_empty_is_shown_as_empty() -> None:
     assert json["Devices"] is None
 
 
-def container(**changes: Any) -> Container:
-    return Container(id="a" * 64, name="web", image_id="sha256:1", spec=ContainerSpec(), **changes)
-
-
 def test_a_container_that_never_ran_has_zero_times_and_no_ports() -> None:
     json = shown(inspect_json(View(container=container()), MAX_VERSION))
     assert json["State"]["StartedAt"] == "0001-01-01T00:00:00Z"
@@ -143,10 +139,11 @@ def test_a_container_that_never_ran_has_zero_times_and_no_ports() -> None:
     assert "SizeRw" not in json
 
 
-def test_bridge_fields_are_repeated_for_clients_before_1_52() -> None:
-    view = View(container=container())
-    assert "IPAddress" in shown(inspect_json(view, ApiVersion(1, 51)))["NetworkSettings"]
-    assert "IPAddress" not in shown(inspect_json(view, MAX_VERSION))["NetworkSettings"]
+def test_the_fields_of_the_bridge_are_repeated_above_the_networks() -> None:
+    endpoint = EndpointSettings(ip_address="172.17.0.2", mac_address="02:42:ac:11:00:02")
+    view = View(container=container(), endpoints={"bridge": endpoint})
+    settings = shown(inspect_json(view, MAX_VERSION))["NetworkSettings"]
+    assert (settings["IPAddress"], settings["MacAddress"]) == ("172.17.0.2", "02:42:ac:11:00:02")
 
 
 @pytest.mark.parametrize(
@@ -178,11 +175,9 @@ def test_the_pid_of_what_has_ended_is_not_shown() -> None:
     assert inspect_json(View(container=record), MAX_VERSION).state.pid == 0
 
 
-def test_an_image_config_loses_its_empty_fields_with_1_52() -> None:
-    run = RunConfig(cmd=("sh",))
-    assert run_config(run, MAX_VERSION) == {"Cmd": ["sh"]}
-    assert run_config(run, ApiVersion(1, 51))["Env"] is None
-    assert run_config(run, ApiVersion(1, 49))["Hostname"] == ""
+def test_an_image_config_has_the_fields_of_a_container_too() -> None:
+    config = run_config(RunConfig(cmd=("sh",)))
+    assert (config["Cmd"], config["Env"], config["Hostname"]) == (["sh"], None, "")
 
 
 @pytest.mark.parametrize(

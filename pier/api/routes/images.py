@@ -114,7 +114,8 @@ def _sets(pattern: str) -> bool:
 async def inspect(call: Call) -> web.StreamResponse:
     image = image_of(call, call.name, 49)
     tagged_ns = call.engine.images.last_tagged_ns(image.id)
-    return answers.json(inspect_json(image, call.version, tagged_ns))
+    directories = call.engine.images.layer_directories(image)
+    return answers.json(inspect_json(image, directories, tagged_ns))
 
 
 async def history(call: Call) -> web.StreamResponse:

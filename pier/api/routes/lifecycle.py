@@ -5,7 +5,7 @@ from aiohttp import web
 from pier.api import answers
 from pier.api.call import Call
 from pier.api.dispatch import Route
-from pier.api.schema.config import CreateBody, to_spec
+from pier.api.schema.config import CreateBody, deprecations, to_spec
 from pier.api.schema.host import RestartPolicyJson, to_restart
 from pier.api.schema.prune import prune_labels, prune_until
 from pier.api.schema.resources import ResourcesJson, asked_changes, to_resources
@@ -33,7 +33,8 @@ async def create(call: Call) -> web.StreamResponse:
         to_spec(body, call.version),
         platform=call.text("platform") if call.version.at_least(41) else "",
     )
-    return answers.json({"Id": container.id, "Warnings": list(container.warnings)}, 201)
+    warnings = [*deprecations(body, call.version), *container.warnings]
+    return answers.json({"Id": container.id, "Warnings": warnings}, 201)
 
 
 async def start(call: Call) -> web.StreamResponse:

@@ -32,7 +32,7 @@ async def list_networks(call: Call) -> web.StreamResponse:
     networks: Sequence[Network] = await settled(call.engine.networks.list_())
     found = [network for network in networks if _matches(call, network, filters)]
     if call.version.at_least(28):
-        return answers.json([network_json(network) for network in found])
+        return answers.json([_list_json(network) for network in found])
     return answers.json([_inspect_json(call, network) for network in found])
 
 
@@ -60,6 +60,13 @@ def _inspect_json(call: Call, network: Network) -> NetworkJson:
         [member.endpoint for member in members],
         {member.container_id: member.container_name for member in members},
     )
+    return json
+
+
+def _list_json(network: Network) -> NetworkJson:
+    """Since 1.28 a list does not tell who is on a network; the field stays, empty."""
+    json = network_json(network)
+    json.containers = {}
     return json
 
 

@@ -47,18 +47,15 @@ async def info(call: Call) -> web.StreamResponse:
         listeners=call.engine.events.listeners,
     )
     facts = await settled(call.engine.facts())
-    return answers.json(info_json(facts, counts, call.version, rfc3339(call.now_ns)))
+    return answers.json(info_json(facts, counts, rfc3339(call.now_ns)))
 
 
 async def disk_usage(call: Call) -> web.StreamResponse:
-    """Two forms: the older lists everything; since 1.52 sums are added, and lists on demand."""
     kinds = call.texts("type") if call.version.at_least(42) else ()
     for kind in kinds:
         if kind not in _KINDS:
             raise InvalidArgument(f"unknown object type: {kind}")
-    verbose = call.flag("verbose") and call.version.at_least(52)
-    report = await usage_report(call, kinds or _KINDS, verbose=verbose)
-    return answers.json(report)
+    return answers.json(await usage_report(call, kinds or _KINDS))
 
 
 ROUTES = (

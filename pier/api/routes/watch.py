@@ -105,7 +105,7 @@ def _events_type(call: Call) -> str:
     for kind in (_JSON_SEQ, _NDJSON, _JSONL):
         if kind in accept:
             return kind
-    return _JSONL if call.version.at_least(52) else answers.JSON
+    return answers.JSON
 
 
 async def events(call: Call) -> web.StreamResponse:
@@ -152,7 +152,7 @@ async def _send_event(
 ) -> None:
     if wanted(event, filters, call.version):
         start = b"\x1e" if response.content_type == _JSON_SEQ else b""
-        line = answers.encode(event_json(event, call.version))
+        line = answers.encode(event_json(event))
         await response.write(start + line + b"\n")
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import msgspec
 from msgspec import UNSET, UnsetType, field
 
-from pier.api.schema.endpoints import EndpointSettings, to_endpoints
+from pier.api.schema.endpoints import EndpointSettings, InvalidEndpoint, to_endpoints, to_mac
 from pier.api.schema.host import HostConfig, InvalidPort, parse_port, to_host
 from pier.api.schema.shaping import shaped
 from pier.api.versions import ApiVersion
@@ -20,6 +20,10 @@ Empty = dict[str, str]
 """The `{}` of a set written as a map."""
 
 _MS_NS = 1_000_000
+MAC_ADDRESS_MOVED = (
+    "The container-wide MacAddress field is now deprecated. "
+    "It should be specified in EndpointsConfig instead."
+)
 
 
 class InvalidHealthcheck(InvalidArgument):
@@ -27,12 +31,17 @@ class InvalidHealthcheck(InvalidArgument):
         super().__init__(why)
 
 
-class MacAddressMoved(InvalidArgument):
+class TwoMacAddresses(InvalidArgument):
     def __init__(self) -> None:
         super().__init__(
-            "container-wide MAC address no longer supported; "
-            "use endpoint-specific MAC address instead"
+            "the container-wide MAC address must match the endpoint-specific MAC address "
+            "for the main network, or be left empty"
         )
+
+
+class MacOfSharedNetwork(InvalidArgument):
+    def __init__(self) -> None:
+        super().__init__("conflicting options: mac-address and the network mode")
 
 
 class InvalidVolumePath(InvalidArgument):
@@ -95,18 +104,37 @@ def to_spec(body: CreateBody, version: ApiVersion) -> ContainerSpec:
         raise NoCommand
     host = to_host(body.host_config)
     endpoints = to_endpoints(body.networking_config.endpoints_config)
-    mac = body.mac_address or ""
-    if mac:
-        if version.at_least(52):
-            raise MacAddressMoved
-        endpoints = _with_mac(endpoints, host.network_mode, mac)
+    if body.mac_address:
+        endpoints = _with_mac(endpoints, host.network_mode, body.mac_address, version)
     return shaped(replace(spec, host=host, endpoints=endpoints), version)
 
 
-def _with_mac(endpoints: dict[str, EndpointSpec], mode: str, mac: str) -> dict[str, EndpointSpec]:
-    name = "bridge" if mode == "default" else mode
+def _with_mac(
+    endpoints: dict[str, EndpointSpec], mode: str, mac: str, version: ApiVersion
+) -> dict[str, EndpointSpec]:
+    """A container's MAC address is its main network's; since 1.44 the endpoint's own is meant."""
+    if mode in ("host", "none") or mode.startswith("container:"):
+        if version.at_least(44):
+            return endpoints
+        raise MacOfSharedNetwork
+    name = _main_network(mode)
     endpoint = endpoints.get(name, EndpointSpec())
-    return {**endpoints, name: replace(endpoint, mac_address=endpoint.mac_address or mac)}
+    try:
+        address = to_mac(mac)
+    except InvalidArgument as error:
+        raise InvalidEndpoint(name, error) from error
+    if version.at_least(44) and endpoint.mac_address not in ("", address):
+        raise TwoMacAddresses
+    return {**endpoints, name: replace(endpoint, mac_address=address)}
+
+
+def _main_network(mode: str) -> str:
+    return "bridge" if mode == "default" else mode
+
+
+def deprecations(body: CreateBody, version: ApiVersion) -> list[str]:
+    """Warnings about what the version takes, and newer ones will not."""
+    return [MAC_ADDRESS_MOVED] if body.mac_address and version.at_least(44) else []
 
 
 def config_to_spec(config: ContainerConfig) -> ContainerSpec:
@@ -202,6 +230,7 @@ def from_healthcheck(check: Healthcheck | oci.Healthcheck) -> Healthconfig:
 
 def from_spec(spec: ContainerSpec) -> ContainerConfig:
     """The Config of a container's inspect."""
+    main = spec.endpoints.get(_main_network(spec.host.network_mode), EndpointSpec())
     return ContainerConfig(
         hostname=spec.hostname,
         domainname=spec.domainname,
@@ -222,6 +251,7 @@ def from_spec(spec: ContainerSpec) -> ContainerConfig:
         working_dir=spec.working_dir,
         entrypoint=list_or_none(spec.entrypoint),
         network_disabled=spec.network_disabled or UNSET,
+        mac_address=main.mac_address or UNSET,
         on_build=list(spec.on_build) or None,
         labels=dict(spec.labels),
         stop_signal=spec.stop_signal or UNSET,

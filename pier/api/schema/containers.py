@@ -103,27 +103,25 @@ class GraphDriverJson(msgspec.Struct, rename="pascal"):
 
 
 class NetworkSettingsJson(msgspec.Struct, rename="pascal", kw_only=True):
-    """The fields after `networks` repeat the default bridge's endpoint for clients before 1.52."""
+    """All but `sandbox…`, `ports` and `networks` repeats the default bridge's endpoint."""
 
-    bridge: str | UnsetType = UNSET
+    bridge: str = ""
     sandbox_id: str = field(default="", name="SandboxID")
     sandbox_key: str = ""
     ports: dict[str, list[PortBindingJson] | None] = {}
-    hairpin_mode: bool | UnsetType = UNSET
-    link_local_ipv6_address: str | UnsetType = field(default=UNSET, name="LinkLocalIPv6Address")
-    link_local_ipv6_prefix_len: int | UnsetType = field(
-        default=UNSET, name="LinkLocalIPv6PrefixLen"
-    )
-    secondary_ip_addresses: UnsetType | None = field(default=UNSET, name="SecondaryIPAddresses")
-    secondary_ipv6_addresses: UnsetType | None = field(default=UNSET, name="SecondaryIPv6Addresses")
-    endpoint_id: str | UnsetType = field(default=UNSET, name="EndpointID")
-    gateway: str | UnsetType = UNSET
-    global_ipv6_address: str | UnsetType = field(default=UNSET, name="GlobalIPv6Address")
-    global_ipv6_prefix_len: int | UnsetType = field(default=UNSET, name="GlobalIPv6PrefixLen")
-    ip_address: str | UnsetType = field(default=UNSET, name="IPAddress")
-    ip_prefix_len: int | UnsetType = field(default=UNSET, name="IPPrefixLen")
-    ipv6_gateway: str | UnsetType = field(default=UNSET, name="IPv6Gateway")
-    mac_address: str | UnsetType = UNSET
+    hairpin_mode: bool = False
+    link_local_ipv6_address: str = field(default="", name="LinkLocalIPv6Address")
+    link_local_ipv6_prefix_len: int = field(default=0, name="LinkLocalIPv6PrefixLen")
+    secondary_ip_addresses: None = field(default=None, name="SecondaryIPAddresses")
+    secondary_ipv6_addresses: None = field(default=None, name="SecondaryIPv6Addresses")
+    endpoint_id: str = field(default="", name="EndpointID")
+    gateway: str = ""
+    global_ipv6_address: str = field(default="", name="GlobalIPv6Address")
+    global_ipv6_prefix_len: int = field(default=0, name="GlobalIPv6PrefixLen")
+    ip_address: str = field(default="", name="IPAddress")
+    ip_prefix_len: int = field(default=0, name="IPPrefixLen")
+    ipv6_gateway: str = field(default="", name="IPv6Gateway")
+    mac_address: str = ""
     networks: dict[str, EndpointSettings] = {}
 
 
@@ -277,15 +275,21 @@ def _log_path(view: View) -> str:
 
 
 def _network_settings(view: View, version: ApiVersion) -> NetworkSettingsJson:
-    settings = NetworkSettingsJson(
+    endpoint = view.endpoints.get("bridge", EndpointSettings())
+    return NetworkSettingsJson(
         sandbox_id=view.container.id if view.sandbox_path else "",
         sandbox_key=view.sandbox_path,
         ports=_port_map(view),
+        endpoint_id=endpoint.endpoint_id,
+        gateway=endpoint.gateway,
+        global_ipv6_address=endpoint.global_ipv6_address,
+        global_ipv6_prefix_len=endpoint.global_ipv6_prefix_len,
+        ip_address=endpoint.ip_address,
+        ip_prefix_len=endpoint.ip_prefix_len,
+        ipv6_gateway=endpoint.ipv6_gateway,
+        mac_address=endpoint.mac_address,
         networks=_shaped_endpoints(view, version),
     )
-    if not version.at_least(52):
-        _fill_legacy(settings, view.endpoints.get("bridge", EndpointSettings()))
-    return settings
 
 
 def _shaped_endpoints(view: View, version: ApiVersion) -> dict[str, EndpointSettings]:
@@ -298,23 +302,6 @@ def _shaped_endpoints(view: View, version: ApiVersion) -> dict[str, EndpointSett
             aliases = [*(endpoint.aliases or ()), view.container.short_id]
             endpoints[name] = msgspec.structs.replace(endpoint, aliases=aliases)
     return endpoints
-
-
-def _fill_legacy(settings: NetworkSettingsJson, endpoint: EndpointSettings) -> None:
-    settings.bridge = ""
-    settings.hairpin_mode = False
-    settings.link_local_ipv6_address = ""
-    settings.link_local_ipv6_prefix_len = 0
-    settings.secondary_ip_addresses = None
-    settings.secondary_ipv6_addresses = None
-    settings.endpoint_id = endpoint.endpoint_id
-    settings.gateway = endpoint.gateway
-    settings.global_ipv6_address = endpoint.global_ipv6_address
-    settings.global_ipv6_prefix_len = endpoint.global_ipv6_prefix_len
-    settings.ip_address = endpoint.ip_address
-    settings.ip_prefix_len = endpoint.ip_prefix_len
-    settings.ipv6_gateway = endpoint.ipv6_gateway
-    settings.mac_address = endpoint.mac_address
 
 
 def _port_map(view: View) -> dict[str, list[PortBindingJson] | None]:
@@ -354,9 +341,9 @@ def summary_json(view: View, version: ApiVersion, now_ns: int) -> SummaryJson:
         size_rw=view.size_rw or UNSET,
         size_root_fs=UNSET if view.size_root_fs is None else view.size_root_fs,
     )
-    if version.at_least(46) and host.annotations:
+    if host.annotations:
         summary.host_config.annotations = dict(host.annotations)
-    if version.at_least(52) and health is not None:
+    if health is not None:
         summary.health = SummaryHealth(health.status, health.failing_streak)
     return summary
 

@@ -19,7 +19,12 @@ class InvalidAddress(InvalidArgument):
 
 class InvalidMac(InvalidArgument):
     def __init__(self, text: str) -> None:
-        super().__init__(f"{text} is not a valid mac address")
+        super().__init__(f"invalid MAC address {text}")
+
+
+class InvalidEndpoint(InvalidArgument):
+    def __init__(self, network: str, error: InvalidArgument) -> None:
+        super().__init__(f"invalid config for network {network}: {error}")
 
 
 class IpamConfig(msgspec.Struct, omit_defaults=True):
@@ -53,18 +58,23 @@ def to_endpoint(settings: EndpointSettings | None) -> EndpointSpec:
     ipam = settings.ipam_config or IpamConfig()
     _check_address("IPv4", ipam.ipv4, 4)
     _check_address("IPv6", ipam.ipv6, 6)
-    if settings.mac_address and not _MAC.fullmatch(settings.mac_address):
-        raise InvalidMac(settings.mac_address)
     return EndpointSpec(
         ipv4=ipam.ipv4,
         ipv6=ipam.ipv6,
         link_local_ips=tuple(ipam.link_local_ips),
         aliases=tuple(settings.aliases or ()),
         links=tuple(settings.links or ()),
-        mac_address=settings.mac_address.replace("-", ":").lower(),
+        mac_address=to_mac(settings.mac_address),
         driver_options=settings.driver_opts or {},
         gateway_priority=settings.gw_priority,
     )
+
+
+def to_mac(text: str) -> str:
+    """The address with colons, or "" as it is. Raises InvalidMac."""
+    if text and not _MAC.fullmatch(text):
+        raise InvalidMac(text)
+    return text.replace("-", ":").lower()
 
 
 def _check_address(what: str, text: str, version: int) -> None:
@@ -79,11 +89,15 @@ def _check_address(what: str, text: str, version: int) -> None:
 
 
 def to_endpoints(settings: Mapping[str, EndpointSettings | None]) -> dict[str, EndpointSpec]:
-    """By network name; Docker's name "default" is the bridge."""
-    return {
-        "bridge" if name == "default" else name: to_endpoint(item)
-        for name, item in settings.items()
-    }
+    """By network name; Docker's name "default" is the bridge. Raises InvalidEndpoint."""
+    endpoints = {}
+    for name, item in settings.items():
+        network = "bridge" if name == "default" else name
+        try:
+            endpoints[network] = to_endpoint(item)
+        except InvalidArgument as error:
+            raise InvalidEndpoint(network, error) from error
+    return endpoints
 
 
 def from_endpoint(spec: EndpointSpec) -> EndpointSettings:

@@ -14,7 +14,7 @@ from pier.oci.reference import parse_reference
 
 
 class GraphDriverJson(msgspec.Struct, rename="pascal"):
-    data: dict[str, str] = {}
+    data: dict[str, str]
     name: str = "overlay2"
 
 
@@ -31,12 +31,12 @@ class InspectJson(msgspec.Struct, rename="pascal", kw_only=True):
     id: str
     repo_tags: list[str]
     repo_digests: list[str]
-    parent: str | UnsetType = UNSET
+    parent: str
     comment: str
     created: str
-    container: str | UnsetType = UNSET
-    container_config: dict[str, object] | UnsetType = UNSET
-    docker_version: str | UnsetType = UNSET
+    container: str = ""
+    container_config: dict[str, object]
+    docker_version: str = ""
     author: str
     config: dict[str, object]
     architecture: str
@@ -44,7 +44,7 @@ class InspectJson(msgspec.Struct, rename="pascal", kw_only=True):
     os: str
     os_version: str | UnsetType = UNSET
     size: int
-    virtual_size: int | UnsetType = UNSET
+    virtual_size: int
     graph_driver: GraphDriverJson
     root_fs: RootFsJson = field(name="RootFS")
     metadata: MetadataJson
@@ -57,7 +57,7 @@ class SummaryJson(msgspec.Struct, rename="pascal", kw_only=True):
     repo_digests: list[str]
     created: int
     size: int
-    virtual_size: int | UnsetType = UNSET
+    virtual_size: int
     shared_size: int
     labels: dict[str, str] | None
     containers: int
@@ -77,7 +77,7 @@ def familiar(reference: str) -> str:
     return parse_reference(reference).familiar()
 
 
-# Fields a container has and an image never: present, and empty, for clients before 1.50.
+# Fields a container has and an image never: present, and empty, for old clients.
 _CONTAINER_ONLY: Mapping[str, object] = {
     "Hostname": "",
     "Domainname": "",
@@ -91,8 +91,8 @@ _CONTAINER_ONLY: Mapping[str, object] = {
 }
 
 
-def run_config(run: RunConfig, version: ApiVersion) -> dict[str, object]:
-    """The image's Config. Since 1.52 what is empty is left out; before, it was null or zero."""
+def run_config(run: RunConfig) -> dict[str, object]:
+    """The image's Config, with null or zero where it says nothing."""
     check: Healthconfig | None = from_healthcheck(run.healthcheck) if run.healthcheck else None
     ports: dict[str, Empty] = {port: {} for port in run.exposed_ports}
     optional: dict[str, object] = {
@@ -112,47 +112,43 @@ def run_config(run: RunConfig, version: ApiVersion) -> dict[str, object]:
         "OnBuild": list(run.on_build) or None,
         "Labels": dict(run.labels) or None,
     }
-    config = always | {key: value for key, value in optional.items() if value}
-    if not version.at_least(50):
-        return dict(_CONTAINER_ONLY) | config
-    if version.at_least(52):
-        return {key: value for key, value in config.items() if value}
-    return config
+    given = {key: value for key, value in optional.items() if value}
+    return dict(_CONTAINER_ONLY) | always | given
 
 
-def inspect_json(image: Image, version: ApiVersion, tagged_ns: int = 0) -> InspectJson:
-    config = image.config
+def inspect_json(image: Image, directories: Sequence[str], tagged_ns: int = 0) -> InspectJson:
+    """`directories`: of the layers, top first."""
+    config, shown_config = image.config, run_config(image.config.run)
     comments = [step.comment for step in config.history if step.comment]
-    shown = InspectJson(
+    return InspectJson(
         id=image.id,
         repo_tags=[familiar(tag) for tag in image.tags],
         repo_digests=[familiar(digest) for digest in image.digests],
+        parent=image.parent,
         comment=comments[-1] if comments else "",
         created=rfc3339(image.created_ns),
         author=config.author,
-        config=run_config(config.run, version),
+        container_config=shown_config,
+        config=shown_config,
         architecture=config.architecture,
         variant=config.variant or UNSET,
         os=config.os or "linux",
         os_version=config.os_version or UNSET,
         size=image.size,
-        graph_driver=GraphDriverJson(),
+        virtual_size=image.size,
+        graph_driver=GraphDriverJson(_layers(directories)),
         root_fs=RootFsJson(list(image.layers)),
         metadata=MetadataJson(rfc3339(tagged_ns)),
     )
-    _fill_legacy(shown, image, version)
-    return shown
 
 
-def _fill_legacy(shown: InspectJson, image: Image, version: ApiVersion) -> None:
-    if not version.at_least(44):
-        shown.virtual_size = image.size
-    if not version.at_least(52):
-        shown.parent = image.parent
-        shown.docker_version = ""
-    if not version.at_least(45):
-        shown.container = ""
-        shown.container_config = dict(shown.config)
+def _layers(directories: Sequence[str]) -> dict[str, str]:
+    """Docker's names; what is mounted or written to is never an image."""
+    names = {
+        "UpperDir": directories[0] if directories else "",
+        "LowerDir": ":".join(directories[1:]),
+    }
+    return {name: path for name, path in names.items() if path}
 
 
 def summary_json(
@@ -171,7 +167,7 @@ def summary_json(
         repo_digests=digests,
         created=image.created_ns // 1_000_000_000,
         size=image.size,
-        virtual_size=UNSET if version.at_least(44) else image.size,
+        virtual_size=image.size,
         shared_size=shared_size,
         labels=dict(image.config.run.labels) or None,
         containers=containers,

@@ -155,7 +155,7 @@ _DEVICE_LISTS = (
 def asked_changes(resources: Resources, version: ApiVersion) -> dict[str, object]:
     """The fields of an update that were asked for: in Docker's JSON a zero means "as it is"."""
     unasked = Resources()
-    ignored = set() if version.at_least(55) else set(_DEVICE_LISTS)
+    ignored = set(_DEVICE_LISTS)
     if not version.at_least(40):
         ignored.add("pids_limit")
     values = {item.name: getattr(resources, item.name) for item in fields(Resources)}

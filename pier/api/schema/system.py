@@ -1,7 +1,5 @@
 """What the daemon tells about itself: version, info, disk usage. Pure."""
 
-from collections.abc import Sequence
-
 import msgspec
 from msgspec import UNSET, UnsetType, field
 
@@ -65,6 +63,10 @@ class RegistryJson(msgspec.Struct, rename="pascal"):
     insecure_registry_cidrs: list[str] = field(name="InsecureRegistryCIDRs")
     index_configs: dict[str, IndexJson]
     mirrors: list[str]
+    allow_nondistributable_artifacts_cidrs: None = field(
+        default=None, name="AllowNondistributableArtifactsCIDRs"
+    )
+    allow_nondistributable_artifacts_hostnames: None = None
 
 
 class SwarmJson(msgspec.Struct, rename="pascal"):
@@ -77,7 +79,7 @@ class SwarmJson(msgspec.Struct, rename="pascal"):
 
 
 class FirewallJson(msgspec.Struct, rename="pascal"):
-    driver: str
+    driver: str = "nftables"
 
 
 class InfoJson(msgspec.Struct, rename="pascal", kw_only=True):
@@ -92,14 +94,16 @@ class InfoJson(msgspec.Struct, rename="pascal", kw_only=True):
     plugins: PluginsJson
     memory_limit: bool
     swap_limit: bool
+    kernel_memory: bool = False
+    kernel_memory_tcp: bool = field(default=False, name="KernelMemoryTCP")
     cpu_cfs_period: bool
     cpu_cfs_quota: bool
     cpu_shares: bool = field(name="CPUShares")
     cpu_set: bool = field(name="CPUSet")
     pids_limit: bool
     ipv4_forwarding: bool = field(name="IPv4Forwarding")
-    bridge_nf_iptables: bool | UnsetType = field(default=UNSET, name="BridgeNfIptables")
-    bridge_nf_ip6tables: bool | UnsetType = field(default=UNSET, name="BridgeNfIp6tables")
+    bridge_nf_iptables: bool = False
+    bridge_nf_ip6tables: bool = field(default=False, name="BridgeNfIp6tables")
     debug: bool
     n_fd: int = field(name="NFd")
     oom_kill_disable: bool
@@ -137,7 +141,7 @@ class InfoJson(msgspec.Struct, rename="pascal", kw_only=True):
     runc_commit: CommitJson
     init_commit: CommitJson
     security_options: list[str]
-    firewall_backend: FirewallJson | UnsetType = UNSET
+    firewall_backend: FirewallJson = field(default_factory=FirewallJson)
     cdi_spec_dirs: list[str] = field(default_factory=list, name="CDISpecDirs")
     warnings: list[str]
 
@@ -197,9 +201,7 @@ def _init(facts: EngineFacts) -> list[ComponentJson]:
     return [ComponentJson("docker-init", facts.init_version.split()[-1], details)]
 
 
-def info_json(
-    facts: EngineFacts, counts: Counts, version: ApiVersion, system_time: str
-) -> InfoJson:
+def info_json(facts: EngineFacts, counts: Counts, system_time: str) -> InfoJson:
     return InfoJson(
         id=facts.id,
         containers=counts.running + counts.paused + counts.stopped,
@@ -223,8 +225,6 @@ def info_json(
         cpu_set=facts.cpuset,
         pids_limit=facts.pids_limit,
         ipv4_forwarding=facts.ipv4_forwarding,
-        bridge_nf_iptables=UNSET if version.at_least(50) else False,
-        bridge_nf_ip6tables=UNSET if version.at_least(50) else False,
         debug=facts.debug,
         n_fd=facts.open_files,
         oom_kill_disable=facts.oom_kill_disable,
@@ -252,11 +252,10 @@ def info_json(
         default_runtime=facts.default_runtime,
         live_restore_enabled=facts.live_restore,
         init_binary=facts.init_binary,
-        containerd_commit=_commit("", version),
-        runc_commit=_commit(_default_runtime(facts), version),
-        init_commit=_commit(facts.init_version, version),
+        containerd_commit=CommitJson("", ""),
+        runc_commit=_commit(_default_runtime(facts)),
+        init_commit=_commit(facts.init_version),
         security_options=list(facts.security_options),
-        firewall_backend=FirewallJson("nftables") if version.at_least(49) else UNSET,
         warnings=list(facts.warnings),
     )
 
@@ -266,8 +265,8 @@ def _default_runtime(facts: EngineFacts) -> str:
     return f"{facts.default_runtime} {versions.get(facts.default_runtime, '')}".strip()
 
 
-def _commit(text: str, version: ApiVersion) -> CommitJson:
-    return CommitJson(text, UNSET if version.at_least(49) else text)
+def _commit(text: str) -> CommitJson:
+    return CommitJson(text, text)
 
 
 def _registry(facts: EngineFacts) -> RegistryJson:
@@ -279,16 +278,6 @@ def _registry(facts: EngineFacts) -> RegistryJson:
     return RegistryJson(
         [*cidrs, "::1/128", "127.0.0.0/8"], {"docker.io": official, **indexes}, mirrors
     )
-
-
-class UsageJson(msgspec.Struct, rename="pascal", kw_only=True):
-    """One kind of object in the newer form of `/system/df`."""
-
-    active_count: int = 0
-    total_count: int = 0
-    reclaimable: int = 0
-    total_size: int = 0
-    items: Sequence[object] | UnsetType = UNSET
 
 
 class BuildCacheJson(msgspec.Struct, rename="pascal", kw_only=True):

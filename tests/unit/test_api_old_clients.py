@@ -1,0 +1,138 @@
+"""What old clients read is in every answer, whatever the version: answers are supersets.
+
+Docker drops fields as its API goes on, for clients of the newer version only; but clients ask
+without a version, or for the newest, and read what was there when they were written.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from pier.api.schema.config import MAC_ADDRESS_MOVED, CreateBody, deprecations, to_spec
+from pier.api.schema.containers import View, inspect_json
+from pier.api.schema.decode import decode_body
+from pier.api.versions import FLOOR_VERSION, MAX_VERSION, SERVER_VERSION, ApiVersion
+from pier.errors import InvalidArgument
+from tests.unit.api_client import URL, Client, Run
+from tests.unit.fake_containers import WEB
+from tests.unit.schema_support import container, shown
+
+VERSIONS = range(FLOOR_VERSION.minor, MAX_VERSION.minor + 1)
+ANSWERS = (
+    "/version", "/info", "/containers/json?all=1&size=1", "/containers/web/json?size=1",
+    "/images/json", "/images/busybox/json", "/images/busybox/history", "/networks",
+    "/networks/bridge", "/volumes", "/volumes/data", "/system/df",
+)  # fmt: skip
+# Docker shows who is on a network in lists of these versions only: it is slow.
+SLOW = "[].Containers."
+MAC = "02:42:ac:11:00:02"
+
+
+def paths(value: Any, prefix: str = "") -> Iterator[str]:
+    """The names of the fields of `value`, and of all it holds."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield f"{prefix}.{key}"
+            yield from paths(item, f"{prefix}.{key}")
+    elif isinstance(value, list):
+        for item in value:
+            yield from paths(item, f"{prefix}[]")
+
+
+@pytest.mark.parametrize("path", ANSWERS)
+def test_a_field_of_any_version_is_there_at_every_version(path: str, run: Run) -> None:
+    async def test(client: Client) -> None:
+        fields = {
+            minor: set(paths((await client.get(f"/v1.{minor}{path}")).json)) for minor in VERSIONS
+        }
+        every = {field for field in set().union(*fields.values()) if not field.startswith(SLOW)}
+        assert {minor: every - found for minor, found in fields.items() if every - found} == {}
+
+    run(test)
+
+
+@pytest.mark.parametrize("version", ["", "/v1.24", "/v1.51"])
+def test_the_fields_that_old_clients_read_are_there(version: str, run: Run) -> None:
+    async def test(client: Client) -> None:
+        image = (await client.get(f"{version}/images/busybox/json")).json
+        assert image["ContainerConfig"] == image["Config"]
+        assert image["VirtualSize"] == image["Size"]
+        assert image["Config"]["Hostname"] == image["Parent"] == image["Container"] == ""
+        info = (await client.get(f"{version}/info")).json
+        fields = ("BridgeNfIptables", "BridgeNfIp6tables", "KernelMemory", "KernelMemoryTCP")
+        assert [info[field] for field in fields] == [False] * 4
+        assert info["RuncCommit"]["Expected"] == info["RuncCommit"]["ID"]
+        box = (await client.get(f"{version}/containers/web/json")).json
+        assert box["NetworkSettings"]["IPAddress"] == "172.17.0.2"
+
+    run(test)
+
+
+@pytest.mark.parametrize("version", ["", "/v1.24", "/v1.51"])
+def test_events_name_their_object_in_the_old_way_too(version: str, run: Run) -> None:
+    async def test(client: Client) -> None:
+        client.engine.events.publish("container", "die", WEB, {"image": "busybox"})
+        async with client.session.get(f"{URL}{version}/events?since=1") as response:
+            event = json.loads(await response.content.readline())
+        assert (event["status"], event["id"], event["from"]) == ("die", WEB, "busybox")
+
+    run(test)
+
+
+def created(body: dict[str, Any], minor: int = MAX_VERSION.minor) -> Any:  # Any: JSON
+    """Config and warnings of a container that is created with `body`."""
+    version = ApiVersion(1, minor)
+    read = decode_body(json.dumps({"Image": "busybox", **body}).encode(), CreateBody)
+    record = container(spec=to_spec(read, version))
+    return shown(inspect_json(View(container=record), version))["Config"], deprecations(
+        read, version
+    )
+
+
+def on(network: str, **settings: str) -> dict[str, Any]:
+    return {
+        "HostConfig": {"NetworkMode": network},
+        "NetworkingConfig": {"EndpointsConfig": {network: settings}},
+    }
+
+
+@pytest.mark.parametrize("minor", VERSIONS)
+@pytest.mark.parametrize(
+    "body", [{"MacAddress": MAC}, {"MacAddress": MAC.upper()}, on("net", MacAddress=MAC)]
+)
+def test_the_mac_address_asked_for_is_in_the_config(body: dict[str, Any], minor: int) -> None:
+    config, warnings = created(body, minor)
+    assert config["MacAddress"] == MAC
+    assert warnings == ([MAC_ADDRESS_MOVED] if "MacAddress" in body and minor >= 44 else [])
+
+
+def test_without_a_mac_address_the_config_has_none() -> None:
+    assert "MacAddress" not in created({})[0]
+    assert "MacAddress" not in created({"MacAddress": MAC, **on("host")})[0]
+
+
+def test_two_mac_addresses_are_one_too_many_since_the_endpoint_has_its_own() -> None:
+    body = {"MacAddress": MAC, **on("net", MacAddress="02:42:ac:11:00:03")}
+    assert created(body, 43)[0]["MacAddress"] == MAC
+    with pytest.raises(InvalidArgument, match="must match the endpoint-specific MAC address"):
+        created(body, 44)
+    with pytest.raises(InvalidArgument, match="conflicting options: mac-address and the network"):
+        created({"MacAddress": MAC, **on("host")}, 43)
+
+
+def test_engine_and_api_are_a_pair_that_exists() -> None:
+    """Docker's own: 28.3 to 28.5 speak 1.51; 29.0 and 29.1 speak 1.52."""
+    assert (SERVER_VERSION, str(MAX_VERSION)) == ("28.5.2", "1.51")
+
+
+@pytest.mark.parametrize("version", ["1.52", "1.99", "2.0"])
+def test_a_newer_client_is_told_the_newest_version(version: str, run: Run) -> None:
+    async def test(client: Client) -> None:
+        answer = await client.get(f"/v{version}/info")
+        text = f"client version {version} is too new. Maximum supported API version is 1.51"
+        assert (answer.status, answer.json) == (400, {"message": text})
+        assert answer.headers["Api-Version"] == "1.51"
+
+    run(test)
