@@ -3,7 +3,8 @@
 Rotation renames and begins a new file, so a follower reads its descriptor to the end and then
 opens the path again. Each file knows how much of the log was written before it, so that a reader
 who was too slow knows what has been rotated away. Compression is a child's work: the monitor has
-output to serve.
+output to serve. What a loss of power left of a last record is ended or cut off before more is
+appended.
 """
 
 import contextlib
@@ -11,7 +12,15 @@ import os
 import time
 import zlib
 
-from pier.runtime.log_format import STDERR, STDOUT, Blocks, Encoder, JsonLines
+from pier.runtime.log_format import (
+    HEADER_BYTES,
+    STDERR,
+    STDOUT,
+    Blocks,
+    Encoder,
+    JsonLines,
+    block_bytes,
+)
 from pier.runtime.orders import LogOrder
 
 _MODE = 0o640
@@ -20,18 +29,25 @@ _COPY_BYTES = 1 << 18
 
 
 class LogFile:
-    """Open until `close`. A full disk loses records, never the container: `lost` counts them."""
+    """Open until `close`. A full disk loses records, never the container.
+
+    `lost` counts their lines; with the next record that can be written, the log itself says so.
+    """
 
     def __init__(self, order: LogOrder) -> None:
         self._order = order
         self._lines = order.driver == "json-file"
-        self._encoder: Encoder = JsonLines(order.attributes) if self._lines else Blocks()
+        self._encoder = self._new_encoder()
         self._compressor = 0
         self.lost = 0
+        self._why = ""
         self._open()
         self._begin = read_begin(self._fd) or 0
         if not self._size:
             _set_begin(self._fd, self._begin)
+
+    def _new_encoder(self) -> Encoder:
+        return JsonLines(self._order.attributes) if self._lines else Blocks()
 
     def write(self, stream: str, data: bytes) -> None:
         self._append(self._encoder.encode(stream, data, time.time_ns()))
@@ -42,8 +58,10 @@ class LogFile:
         os.close(self._fd)
 
     def _open(self) -> None:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         self._fd = os.open(self._order.path, flags, _MODE)
+        with contextlib.suppress(OSError):  # a full disk: the next record may be spoilt, too
+            _mend_end(self._fd, lines=self._lines)
         self._size = os.fstat(self._fd).st_size
 
     def _append(self, records: bytes) -> None:
@@ -66,26 +84,39 @@ class LogFile:
         return records.find(b"\n", max(room, 0)) + 1
 
     def _put(self, records: bytes) -> None:
+        if self._write_all(self._notice() + records):
+            self.lost = 0
+        else:
+            self.lost += self._encoder.count(records)
+
+    def _notice(self) -> bytes:
+        if not self.lost:
+            return b""
+        lines = "1 line was" if self.lost == 1 else f"{self.lost} lines were"
+        words = f"pier: {lines} lost here: {self._why}\n"
+        return self._new_encoder().encode(STDERR, words.encode(), time.time_ns())
+
+    def _write_all(self, records: bytes) -> bool:
+        """All or nothing: half a record would spoil the next one too."""
         view, begin = memoryview(records), self._size
         while view:
             try:
                 written = os.write(self._fd, view)
-            except OSError:
-                self.lost += 1
-                # Half a record would spoil the next one too.
+            except OSError as error:
+                self._why = error.strerror or str(error)
                 with contextlib.suppress(OSError):
                     os.ftruncate(self._fd, begin)
                     self._size = begin
-                return
+                return False
             self._size += written
             view = view[written:]
+        return True
 
     def _rotate(self) -> None:
         """Failures (the directory is gone, read-only) leave the present file growing."""
         try:
             self._shift()
         except OSError:
-            self.lost += 1
             return
         os.close(self._fd)
         self._begin += self._size
@@ -135,6 +166,22 @@ def _set_begin(fd: int, begin: int | None) -> None:
         return
     with contextlib.suppress(OSError):  # no space, or no such attributes here
         os.setxattr(fd, _BEGIN, b"%d" % begin)
+
+
+def _mend_end(fd: int, *, lines: bool) -> None:
+    """Have the file end with a whole record."""
+    size = os.fstat(fd).st_size
+    if not lines:
+        os.ftruncate(fd, _end_of_blocks(fd, size))
+    elif size and os.pread(fd, 1, size - 1) != b"\n":
+        os.write(fd, b"\n")
+
+
+def _end_of_blocks(fd: int, size: int) -> int:
+    end = 0
+    while (after := end + block_bytes(os.pread(fd, HEADER_BYTES, end))) > end and after <= size:
+        end = after
+    return end
 
 
 def _replace(source: str, target: str) -> None:

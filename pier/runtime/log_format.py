@@ -38,10 +38,14 @@ _NAMES = {number: name for name, number in _NUMBERS.items()}
 
 
 class Encoder(Protocol):
-    """Keeps the unfinished last line of each stream until more comes, or `finish`."""
+    """Keeps the unfinished last line of each stream until more comes, or `finish`.
+
+    `count` says how many lines there are in records it made.
+    """
 
     def encode(self, stream: str, data: bytes, now_ns: int) -> bytes: ...
     def finish(self, stream: str, now_ns: int) -> bytes: ...
+    def count(self, records: bytes) -> int: ...
 
 
 class JsonLines:
@@ -71,6 +75,9 @@ class JsonLines:
         rest = self._tails.pop(stream, b"")
         return _HEAD + escape(rest) + self._end(stream, now_ns) if rest else b""
 
+    def count(self, records: bytes) -> int:
+        return records.count(b"\n")
+
     def _end(self, stream: str, now_ns: int) -> bytes:
         moment = self._clock.format(now_ns)
         return b'","stream":"%b"%b,"time":"%b"}\n' % (stream.encode(), self._attributes, moment)
@@ -95,6 +102,9 @@ class Blocks:
 
     def finish(self, stream: str, now_ns: int) -> bytes:
         return _block(stream, self._tails.pop(stream, b""), now_ns, PARTIAL)
+
+    def count(self, records: bytes) -> int:
+        return sum(block.data.count(b"\n") + block.partial for block in decode_blocks(records))
 
 
 class Clock:
@@ -129,6 +139,14 @@ LONGEST_BYTES = 16 << 20
 
 class DamagedBlock(ValueError):
     """Where the next one begins is not known."""
+
+
+def block_bytes(header: bytes) -> int:
+    """How long the block is that begins so; 0 if none does."""
+    if len(header) < HEADER_BYTES:
+        return 0
+    length, _, number, _, _ = _BLOCK.unpack(header)
+    return HEADER_BYTES + int(length) + TRAILER_BYTES if number in _NAMES else 0
 
 
 def decode_blocks(data: bytes) -> Iterator[Block]:

@@ -86,7 +86,9 @@ def test_a_full_disk_loses_records_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("driver", ["json-file", "local"])
-def test_what_a_full_disk_cuts_spoils_nothing_else(tmp_path: Path, driver: str) -> None:
+def test_what_a_full_disk_cuts_spoils_nothing_else_and_is_counted(
+    tmp_path: Path, driver: str
+) -> None:
     path = tmp_path / "log"
     log = LogFile(LogOrder(driver, str(path)))
     log.write(STDOUT, b"before\n")
@@ -94,14 +96,49 @@ def test_what_a_full_disk_cuts_spoils_nothing_else(tmp_path: Path, driver: str) 
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, before[1]))
     try:
-        log.write(STDOUT, b"this is too long\n")
+        log.write(STDOUT, b"this is too long\nand this\n")
+        log.write(STDOUT, b"this too\n")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert log.lost == 1
+    assert log.lost == 3
     assert path.stat().st_size == size
     log.write(STDOUT, b"after\n")
     log.close()
     data = path.read_bytes()
-    assert b"before" in data
-    assert b"after" in data
-    assert b"this" not in data
+    told = data.index(b"pier: 3 lines were lost here: File too large")
+    assert data.index(b"before") < told < data.index(b"after")
+    assert b"this is" not in data
+    if driver == "local":
+        assert [block.stream for block in decode_blocks(data)] == ["stdout", "stderr", "stdout"]
+
+
+def test_a_log_that_is_closed_says_what_it_lost(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    log = LogFile(LogOrder("json-file", str(path)))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        log.write(STDOUT, b"lost\n")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    log.close()
+    assert "pier: 1 line was lost here" in json.loads(path.read_text())["log"]
+
+
+@pytest.mark.parametrize("torn", [b"\0" * 100, b'{"log":"ha'])
+@pytest.mark.parametrize("driver", ["json-file", "local"])
+def test_what_a_loss_of_power_left_of_a_record_spoils_no_other(
+    tmp_path: Path, driver: str, torn: bytes
+) -> None:
+    path = tmp_path / "log"
+    for words in (b"one\n", b"two\n"):
+        log = LogFile(LogOrder(driver, str(path)))
+        log.write(STDOUT, words)
+        log.close()
+        with path.open("ab") as file:
+            file.write(torn)
+    if driver == "local":
+        assert [block.data for block in decode_blocks(path.read_bytes())] == [b"one\n", b"two\n"]
+    else:
+        lines = path.read_bytes().splitlines()
+        assert [json.loads(line)["log"] for line in lines[::2]] == ["one\n", "two\n"]
