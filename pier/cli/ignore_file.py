@@ -27,21 +27,24 @@ class Pattern:
 
 def parse_ignore_file(text: str) -> list[Pattern]:
     """Return the patterns of a .dockerignore."""
-    patterns = []
-    for line in text.removeprefix("\ufeff").split("\n"):
-        line = line.strip() if not line.startswith("#") else ""  # noqa: PLW2901 - its essence
-        exception = line.startswith("!")
-        cleaned = _clean(line[1:].strip() if exception else line)
-        if cleaned:
-            patterns.append(Pattern(cleaned, exception=exception))
-        elif exception:
-            raise Fault('illegal exclusion pattern: "!"')
-    return patterns
+    lines = text.removeprefix("\ufeff").split("\n")
+    cleaned = (_clean(line.strip()).strip() for line in lines if not line.startswith("#"))
+    return [_pattern(line) for line in cleaned if line]
 
 
-def _clean(pattern: str) -> str:
-    """Return `pattern` as Go's path.Clean has it, without a leading slash."""
-    return posixpath.normpath(pattern).lstrip("/") or "." if pattern else ""
+def _clean(line: str) -> str:
+    """Return `line` with its name as Go's path.Clean has it, without a leading slash."""
+    mark = "!" if line.startswith("!") else ""
+    name = line.removeprefix(mark).strip()
+    return mark + (posixpath.normpath(name).lstrip("/") or "." if name else "")
+
+
+def _pattern(line: str) -> Pattern:
+    """Docker reads each line twice, so a slash before the mark (`/!a`) changes nothing."""
+    if line == "!":
+        raise Fault('illegal exclusion pattern: "!"')
+    exception = line.startswith("!")
+    return Pattern(posixpath.normpath(line[1:] if exception else line), exception=exception)
 
 
 def _to_regex(pattern: str) -> str:

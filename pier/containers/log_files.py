@@ -258,7 +258,8 @@ def _place_after(known: LogFile, files: list[LogFile]) -> int:
     """Which of `files`, oldest first, is the first that was begun after `known`.
 
     Where that is gone, or compressed, and where they begin is not known, only the file being
-    written is certain to be newer.
+    written is certain to be newer. It may be missing, in the middle of a rotation: then what was
+    read last is the newest of them, and none is newer.
     """
     for place, file in enumerate(files):
         if file.key == known.key:
@@ -267,7 +268,8 @@ def _place_after(known: LogFile, files: list[LogFile]) -> int:
     for place, file in enumerate(files):
         if begin is not None and file.begin is not None and file.begin > begin:
             return place
-    return len(files) - 1
+    written_now = not files or begin is None or files[-1].begin is None
+    return len(files) - 1 if written_now else len(files)
 
 
 def _candidates(path: Path) -> Iterator[Path]:

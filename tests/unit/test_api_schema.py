@@ -121,7 +121,13 @@ def test_an_empty_host_config_has_dockers_nulls_and_lists() -> None:
 
 
 def test_what_was_asked_for_as_empty_is_shown_as_empty() -> None:
-    asked = {"Dns": [], "CapAdd": [], "PortBindings": {}, "BlkioDeviceReadBps": [], "Ulimits": None}
+    asked: dict[str, object] = {
+        "Dns": [],
+        "CapAdd": [],
+        "PortBindings": {},
+        "BlkioDeviceReadBps": [],
+        "Ulimits": None,
+    }
     host = to_host(decode_body(msgspec.json.encode(asked), HostConfig))
     json = shown(from_host(host))
     assert {name: json[name] for name in asked} == asked

@@ -16,6 +16,7 @@ from pier.containers.log_reading import follow, read_all
 from pier.containers.log_records import Filter, Record, decode, format_details, full_width, moment
 from pier.containers.requests import LogChunk, LogQuery
 from pier.runtime.log_file import LogFile as Writer
+from pier.runtime.log_file import compress
 from pier.runtime.log_format import LINE_LIMIT, Blocks, JsonLines
 from pier.runtime.orders import LogOrder
 
@@ -225,6 +226,27 @@ def test_who_is_slower_than_rotation_hears_how_much_was_missed(
     record = (JsonLines({}) if driver == "json-file" else Blocks()).encode("stdout", lines[0], 1)
     assert int(found[1]) == pytest.approx(missed * len(record), abs=10 * missed)
     assert len(seen) > 20  # not of the last file only
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root for trusted attributes")
+def test_a_rotation_that_is_half_done_shows_nothing_twice(tmp_path: Path, driver: str) -> None:
+    """The file that was read is compressed before the next one is there."""
+    path = tmp_path / "log"
+    writer = Writer(LogOrder(driver, str(path)))
+    writer.write("stdout", b"first\n")
+    writer.close()
+    files = LogFiles(path, driver)
+    assert files.read() is not None
+    assert files.read() is None
+    size = path.stat().st_size
+    path.rename(f"{path}.1")
+    compress(f"{path}.1")
+    assert files.read() is None
+    path.touch()
+    os.setxattr(path, "trusted.pier.begin", b"%d" % size)
+    write(path, driver, ("stdout", b"second\n", 1))
+    assert [record.data for record in files.read() or ()] == [b"second\n"]
+    files.close()
 
 
 def test_following_ends_when_until_has_passed(tmp_path: Path, driver: str) -> None:
