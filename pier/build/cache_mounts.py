@@ -35,7 +35,6 @@ class NewDirectory:
 
 class CacheMounts:
     def __init__(self, root: Path) -> None:
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._root = root
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._users: defaultdict[str, int] = defaultdict(int)
@@ -68,6 +67,7 @@ class CacheMounts:
 
     def _made(self, name: str, identity: str, new: NewDirectory) -> Path:
         data = self._root / name / "data"
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         data.parent.mkdir(mode=0o700, exist_ok=True)
         (data.parent / "id").write_text(identity.strip("\0"), errors="replace")
         try:
@@ -80,6 +80,8 @@ class CacheMounts:
 
     def list_(self) -> list[CacheRecord]:
         """Counts the files: off the loop."""
+        if not self._root.is_dir():
+            return []
         return [self._record(path) for path in sorted(self._root.iterdir())]
 
     def _record(self, path: Path) -> CacheRecord:

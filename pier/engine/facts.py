@@ -1,6 +1,7 @@
 """Looking up what the daemon tells of itself and of the machine: `docker info`, `version`."""
 
 import contextlib
+import functools
 import os
 import platform
 import re
@@ -95,12 +96,17 @@ async def _version_of(program: str) -> str:
     return _versions[program]
 
 
+@functools.cache
 def daemon_id(data_root: Path) -> str:
-    """Made once, kept with the data."""
+    """Made once, kept with the data; with the process where a full disk does not keep it."""
     path = data_root / "daemon-id"
-    if not path.exists():
-        path.write_text(str(uuid.uuid4()))
-    return path.read_text().strip()
+    with contextlib.suppress(FileNotFoundError):
+        if found := path.read_text().strip("\0\n"):  # a loss of power leaves zeros, or nothing
+            return found
+    made = str(uuid.uuid4())
+    with contextlib.suppress(OSError):
+        path.write_text(made)
+    return made
 
 
 def _security_options(settings: Settings, host: HostFacts) -> tuple[str, ...]:

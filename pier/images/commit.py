@@ -13,6 +13,7 @@ from pier.archive.layer import Extracted
 from pier.archive.layer_writer import write_layer
 from pier.images.library import Library
 from pier.images.model import Image
+from pier.images.room import disk_errors
 from pier.images.unpack import extract
 from pier.oci.digest import Descriptor, Digest
 from pier.oci.image import ImageConfig, chain_ids, next_chain_id
@@ -33,7 +34,7 @@ async def commit_upper(
     lease = images.lease()
     try:
         upper = images.snapshotter.directory(key)
-        with images.content.ingest(None) as ingest:
+        with disk_errors(), images.content.ingest(None) as ingest:
             await asyncio.to_thread(write_layer, upper, ingest.write, ignore=ignore)
             diff_id = await keep_layer(
                 images, ingest, "".join(chain_ids(config.diff_ids)[-1:]), lease

@@ -11,6 +11,7 @@ from pier.images.commit import remember_layer
 from pier.images.feed import work_on
 from pier.images.library import Library
 from pier.images.model import Image
+from pier.images.room import disk_errors
 from pier.images.unpack import extract
 from pier.oci.image import History, ImageConfig, RunConfig
 from pier.oci.platform import Platform, parse_platform
@@ -57,7 +58,8 @@ async def import_with(
     """Make an image of a tar, with a given config."""
     lease = images.lease()
     try:
-        layer = await _take_in(images, chunks, lease)
+        with disk_errors():
+            layer = await _take_in(images, chunks, lease)
         config = _config(layer, run, message, platform or images.host, created_ns)
         image = images.create(config, names=[name] if name else [])
     finally:

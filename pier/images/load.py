@@ -27,6 +27,7 @@ from pier.images.archive_layout import (
 from pier.images.feed import sampled, work_on
 from pier.images.library import Library
 from pier.images.model import Image, LoadEvent
+from pier.images.room import disk_errors
 from pier.images.unpack import LayerCountMismatch, check_diff_id, extract_file
 from pier.oci.digest import Descriptor, Digest, encoded
 from pier.oci.image import ImageConfig, chain_ids, parse_image_config
@@ -101,7 +102,7 @@ async def load_archive(
     wanted = parse_platform(platform, images.host) if platform else None
     lease = images.lease()
     try:
-        with images.content.workspace() as workspace:
+        with disk_errors(), images.content.workspace() as workspace:
             receiver = _Receiver(workspace, Contents())
             await work_on(chunks, receiver)
             planned = plan(receiver.contents, receiver.read, images.host, wanted)

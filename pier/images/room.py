@@ -1,6 +1,13 @@
-"""Looking at the disk while a layer is unpacked: a bomb ends before the disk is full (ADR 0302)."""
+"""When the disk has no room, or fails.
 
+While a layer is unpacked the disk is looked at: a bomb ends before the disk is full (ADR 0302).
+What the disk itself refuses is an error for the client to read.
+"""
+
+import contextlib
+import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from pier.errors import Failed
@@ -19,6 +26,28 @@ class DiskWouldFill(Failed):
             f"layer {name} does not fit: unpacking it leaves less than the disk needs to work; "
             "free some space (docker system prune), or do not trust this image"
         )
+
+
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+
+
+class DiskRefused(Failed):
+    """In the words of Go's os package, as Docker has them."""
+
+    def __init__(self, error: OSError) -> None:
+        place = f"write {error.filename}: " if error.filename else ""
+        super().__init__(f"{place}{(error.strerror or str(error)).lower()}")
+
+
+@contextlib.contextmanager
+def disk_errors() -> Iterator[None]:
+    """Raise DiskRefused for what the disk refuses in the block."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _OF_THE_DISK:
+            raise
+        raise DiskRefused(error) from error
 
 
 class Room:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
 from pier.errors import Failed, PierError
+from pier.images.room import disk_errors
 
 T = TypeVar("T")
 SHORT = 12
@@ -59,9 +60,8 @@ async def reported(work: Callable[[Report], Awaitable[None]]) -> AsyncIterator[S
 
     async def run() -> None:
         try:
-            await work(report)
-        except BaseExceptionGroup as group:
-            raise _first(group) from group
+            with disk_errors():
+                await _ungrouped(work(report))
         finally:
             steps.put_nowait(None)
 
@@ -73,6 +73,13 @@ async def reported(work: Callable[[Report], Awaitable[None]]) -> AsyncIterator[S
     finally:
         task.cancel()
         await asyncio.wait({task})
+
+
+async def _ungrouped(work: Awaitable[None]) -> None:
+    try:
+        await work
+    except BaseExceptionGroup as group:
+        raise _first(group) from group
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
