@@ -150,14 +150,13 @@ class Volumes:
     def restore(self) -> None:
         """At the daemon's start: end what a crash cut short.
 
-        A row whose directory is gone was being removed; a directory that has neither row nor
-        content was being made. One with content is left alone.
+        A row whose directory is gone was being removed, unless a container uses it; a directory
+        that has neither row nor content was being made. One with content is left alone.
         """
         for volume in self.list_():
-            if (self._root / volume.name).exists():
-                continue
-            if self.users(volume.name):
-                _make_directory(self._root / volume.name)
+            home = self._root / volume.name
+            if home.exists() or self.users(volume.name):
+                _make_directory(home)
             else:
                 self._database.execute("DELETE FROM volumes WHERE name = ?", (volume.name,))
         known = {row["name"] for row in self._database.execute("SELECT name FROM volumes")}

@@ -243,8 +243,7 @@ class Builder:
         """Forget steps and cache mounts that nobody uses. Raises BadCacheFilter."""
         free = shutil.disk_usage(self._parts.data_root).free
         gone = chosen(await self.usage(), request, free)
-        if not gone:
-            return CachePruned((), 0)
+        self._images.leases.end_left()
         self._cache.remove(record.key for record in gone if record.kind == STEP)
         for record in gone:
             if record.kind == MOUNT:

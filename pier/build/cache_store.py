@@ -5,7 +5,7 @@ directory and blob go with the next collection after the row.
 """
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import msgspec
@@ -147,15 +147,6 @@ class CacheStore:
     def _remove(self, key: str) -> None:
         self._database.execute("DELETE FROM build_cache WHERE key = ?", (key,))
         self._leases.release(_lease(key))
-
-    def forget_missing(self, chain_ids: Sequence[str]) -> None:
-        """Drop rows whose layer is not there: nothing may hit them."""
-        known = set(chain_ids)
-        rows = self._database.execute("SELECT key, result_json FROM build_cache").fetchall()
-        for row in rows:
-            result = _result(row)
-            if result is None or (result.chain_id and result.chain_id not in known):
-                self._remove(str(row["key"]))
 
 
 def _inputs(row: sqlite3.Row) -> dict[str, str] | None:

@@ -65,8 +65,15 @@ class Layers:
         """The directories of a committed chain, topmost first."""
         return self._snapshotter.chain(chain_id)
 
-    def has(self, chain_id: str) -> bool:
-        return not chain_id or self._snapshotter.exists(chain_id)
+    def has(self, result: StepResult) -> bool:
+        """Whether the files of a result are here, and its layer's bytes."""
+        if result.diff_id is not None and not self._has_bytes(result.diff_id):
+            return False
+        return not result.chain_id or self._snapshotter.exists(result.chain_id)
+
+    def _has_bytes(self, diff_id: Digest) -> bool:
+        query = "SELECT 1 FROM layers WHERE diff_id = ?"
+        return self._database.execute(query, (diff_id,)).fetchone() is not None
 
     async def commit(
         self, key: str, chain_id: str, step: StepKey, created_ns: int, clamp_ns: int | None

@@ -98,7 +98,7 @@ class Scope:
         fresh: only what this build itself has made counts.
         """
         for result in self._candidates(key.digest, fresh=fresh):
-            if self.layers.has(result.chain_id) and (below is None or _is_on(below, result)):
+            if self.layers.has(result) and (below is None or _is_on(below, result)):
                 self.keep(result.chain_id, result.blob)
                 return result
         return None

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pier.containers.commit import FROZEN_MARK
 from pier.containers.connections import Connections
 from pier.containers.model import Container
-from pier.containers.parts import Parts, log
+from pier.containers.parts import Parts, log, snapshot_key
 from pier.containers.placement import Placement
 from pier.containers.removal import Remover
 from pier.containers.state import Action, State, reconcile
@@ -53,6 +53,9 @@ class Restorer:
             self._parts.spawn(self._persist(container.id, done))
             if not await set_within(done, PATIENCE_S):
                 log.warning("container %s: not restored yet; the others go on", container.id)
+        for container in self._parts.store.list_():
+            with _logged(container, "its files are not looked at"):
+                await self._mend_files(container)
         known = set(self._parts.store.ids())
         self._remover.sweep(known)
         await self._parts.networks.sweep(known)
@@ -83,6 +86,20 @@ class Restorer:
             self._parts.spawn(self._supervisor.restart_now(container.id))
         elif container.spec.host.auto_remove and not container.state.active:
             self._parts.spawn(self._remover.auto_remove(container.id))
+
+    async def _mend_files(self, container: Container) -> None:
+        """A loss of power may bring back the record of a removed container, or take new files."""
+        directory = self._parts.directory(container.id)
+        if directory.is_dir() or self._parts.live[container.id].lock.locked():
+            return
+        files = self._parts.snapshotter.directory(snapshot_key(container.id))
+        if container.state.active or any(files.iterdir()):
+            log.warning("container %s: its log and its files in /etc were lost", container.id)
+            directory.mkdir(mode=0o710)
+            return
+        log.warning("container %s: its files are gone; it is removed", container.id)
+        async with self._parts.live[container.id].lock:
+            await self._remover.remove(container, volumes=False)
 
     async def _restore_one(self, container: Container) -> None:
         live = self._parts.live[container.id]

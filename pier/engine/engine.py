@@ -46,6 +46,7 @@ from pier.events import Events
 from pier.images.offline import OfflinePuller
 from pier.images.pull import Puller
 from pier.images.push import Pusher
+from pier.images.recovery import recover
 from pier.images.store import Images
 from pier.linux import cgroup
 from pier.networks.model import DEFAULT_ADDRESS_POOLS, AddressPool, NetworkSettings
@@ -60,6 +61,7 @@ from pier.runtime.spawners import Spawner
 from pier.settings import Paths, Settings
 from pier.store.content import ContentStore
 from pier.store.database import Database
+from pier.store.durability import Durability
 from pier.store.leases import Leases
 from pier.store.snapshots import Snapshotter
 from pier.volumes import Volumes
@@ -123,13 +125,9 @@ async def _build(settings: Settings, stack: AsyncExitStack) -> Engine:
     events = Events()
     database = Database(paths.database)
     stack.callback(database.close)
-    content = ContentStore(paths.content, database)
-    snapshotter = Snapshotter(paths.snapshots, database)
-    snapshotter.sweep()
-    stack.callback(snapshotter.close)
-    leases = Leases(database)
-    images = Images(database, content, snapshotter, leases, events)
-    images.sweep()
+    durability = Durability(database, paths.data_root)
+    images = await _images(paths, database, durability, events, stack)
+    snapshotter = images.snapshotter
     registries = RegistryClient(
         registry_hosts(settings),
         patience=Patience(attempts=settings.max_download_attempts),
@@ -160,6 +158,7 @@ async def _build(settings: Settings, stack: AsyncExitStack) -> Engine:
     stack.callback(cgroup.remove_empty, settings.cgroup_parent or CGROUP_PARENT)
     tasks = Tasks(await stack.enter_async_context(asyncio.TaskGroup()))
     stack.callback(tasks.cancel)
+    durability.start(tasks.spawn)
     parts = Parts(
         database=database,
         store=ContainerStore(database),
@@ -189,9 +188,9 @@ async def _build(settings: Settings, stack: AsyncExitStack) -> Engine:
         host=facts,
         events=events,
         database=database,
-        content=content,
+        content=images.content,
         snapshotter=snapshotter,
-        leases=leases,
+        leases=images.leases,
         images=images,
         registries=registries,
         registry=Queries(registries),
@@ -206,6 +205,26 @@ async def _build(settings: Settings, stack: AsyncExitStack) -> Engine:
         builder=builder,
         default_runtime=parts.defaults.runtime,
     )
+
+
+async def _images(
+    paths: Paths,
+    database: Database,
+    durability: Durability,
+    events: Events,
+    stack: AsyncExitStack,
+) -> Images:
+    """What is kept, compared with its files."""
+    content = ContentStore(paths.content, database)
+    snapshotter = Snapshotter(paths.snapshots, database)
+    snapshotter.sweep()
+    stack.callback(snapshotter.close)
+    content.added = snapshotter.added = durability.soon
+    images = Images(database, content, snapshotter, Leases(database), events)
+    images.sweep()
+    await recover(images, lost_power=durability.lost_power())
+    durability.settle_in()
+    return images
 
 
 def _containers(parts: Parts, facts: HostFacts) -> tuple[Containers, Execs, Restorer]:

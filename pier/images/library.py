@@ -71,7 +71,7 @@ class Library:
         """The image a reference, an ID or the beginning of one means; raises NoSuchImage."""
         image = self.find(name)
         if image is None:
-            raise lookup.missing(name)
+            raise lookup.missing(self.records, name)
         return image
 
     def list_(self) -> list[Image]:

@@ -39,7 +39,18 @@ def _by_reference(records: ImageRecords, reference: Reference) -> Image | None:
     return records.find_tagged(str(at_digest)) or records.find(reference.digest)
 
 
-def missing(name: str) -> NoSuchImage:
+def find_damaged(records: ImageRecords, name: str) -> str:
+    """The ID of the damaged image that a name meant; "" for none."""
+    reference = None if name.startswith("sha256:") else parse_name(name)
+    match = _ID.fullmatch(name)
+    if reference and reference.digest:
+        reference = reference.with_digest(reference.digest)
+    found = records.damaged.find(str(reference or ""), match[1] if match else "")
+    return found[0] if len(found) == 1 else ""
+
+
+def missing(records: ImageRecords, name: str) -> NoSuchImage:
     """The error for a name that means nothing, in Docker's words."""
     reference = None if name.startswith("sha256:") else parse_name(name)
-    return NoSuchImage(reference.familiar() if reference else name)
+    damage = records.damaged.reason(find_damaged(records, name))
+    return NoSuchImage(reference.familiar() if reference else name, damage)

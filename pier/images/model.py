@@ -7,7 +7,7 @@ what people read. Sizes in bytes, times in nanoseconds since the epoch.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pier.errors import NotFound
+from pier.errors import Failed, NotFound
 from pier.oci.digest import Digest
 from pier.oci.image import ImageConfig
 
@@ -18,8 +18,17 @@ Progress = Callable[[int, int], None]
 
 
 class NoSuchImage(NotFound):
-    def __init__(self, name: str) -> None:
-        super().__init__(f"No such image: {name}")
+    def __init__(self, name: str, damage: str = "") -> None:
+        """damage: what was lost of the image that had this name."""
+        why = f" (it was damaged: {damage}; pull, load or build it again)" if damage else ""
+        super().__init__(f"No such image: {name}{why}")
+
+
+class UnreadableImage(Failed):
+    def __init__(self, image_id: str, reason: str) -> None:
+        super().__init__(f"image {image_id} cannot be read: {reason}")
+        self.image_id = image_id
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 resolve → choose the platform → under a lease: config, then layers side by side (`receiving`),
 each fetched once however many pulls want it → the chain placed bottom first → one transaction.
-The lease outlives a failed pull or a killed daemon by a day, so what had arrived is not fetched
+The lease outlives a failed pull by a day, or until a prune, so what had arrived is not fetched
 again; nothing of it can be seen before the transaction.
 """
 
@@ -45,7 +45,7 @@ from pier.registry.repository import Manifest as Fetched
 from pier.registry.repository import Repository
 
 _LEASE_S = 24 * 3600.0
-"""How long what a failed or killed pull had fetched is kept for the next one."""
+"""How long what a failed pull had fetched is kept for the next one."""
 
 
 class ForeignLayer(InvalidArgument):
@@ -175,6 +175,8 @@ class Puller:
             yield self._images.leases.create(self._images.clock_ns(), _LEASE_S, lease)
         finally:
             self._pulling[lease] -= 1
+            if not self._pulling[lease]:
+                self._images.leases.leave(lease)
         if not self._pulling[lease]:
             del self._pulling[lease]
             self._images.leases.release(lease)

@@ -1,18 +1,25 @@
 """Images in SQLite: rows in, rows out. No rules here.
 
-Configs never change, so a parsed one is kept as long as its image.
+Configs never change, so a parsed one is kept as long as its image. An image whose config is gone
+is damaged (`damage`) from the moment that somebody looks at it.
 """
 
+import contextlib
+import logging
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from pier.images.model import Image
-from pier.oci.digest import Descriptor, Digest
-from pier.oci.image import ImageConfig, parse_image_config
+from pier.errors import InvalidArgument
+from pier.images.damage import DamagedImages
+from pier.images.model import Image, UnreadableImage
+from pier.oci.digest import Descriptor, Digest, DigestMismatch, digest_of
+from pier.oci.image import ImageConfig, next_chain_id, parse_image_config
 from pier.oci.reference import find_reference
-from pier.store.content import ContentStore
-from pier.store.database import Database
+from pier.store.content import BlobNotFound, ContentStore
+from pier.store.database import Database, NoSpace
+
+log = logging.getLogger(__name__)
 
 _CHAIN_SIZE = """
     WITH RECURSIVE chain (id, parent, size) AS (
@@ -27,9 +34,11 @@ class ImageRecords:
     def __init__(self, database: Database, content: ContentStore) -> None:
         self._database = database
         self._content = content
+        self.damaged = DamagedImages(database)
         self._configs: dict[str, ImageConfig] = {}
 
     def find(self, image_id: str) -> Image | None:
+        """Raises UnreadableImage."""
         row = self._database.execute("SELECT * FROM images WHERE id = ?", (image_id,)).fetchone()
         return None if row is None else self._image(row)
 
@@ -49,8 +58,16 @@ class ImageRecords:
         return [str(row["id"]) for row in rows]
 
     def list_(self) -> list[Image]:
+        """One that cannot be read is left out."""
         rows = self._database.execute("SELECT * FROM images ORDER BY created_ns DESC, id")
-        return [self._image(row) for row in rows.fetchall()]
+        return [image for row in rows.fetchall() if (image := self._listed(row)) is not None]
+
+    def _listed(self, row: sqlite3.Row) -> Image | None:
+        try:
+            return self._image(row)
+        except UnreadableImage as error:
+            log.warning("%s", error)
+            return None
 
     def children(self, image_id: str) -> list[str]:
         rows = self._database.execute("SELECT id FROM images WHERE parent = ?", (image_id,))
@@ -95,12 +112,19 @@ class ImageRecords:
         chain_id: str,
         parent: str,
     ) -> None:
-        """Add the image; one that exists already stays as it is."""
+        """Add the image; one that exists already stays as it is.
+
+        One that was damaged gets the names back that it had.
+        """
+        names = self.damaged.names(image_id)
         self._database.execute(
             "INSERT INTO images (id, manifest, chain_id, parent, size, created_ns)"
             " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             (image_id, manifest, chain_id, parent, self.chain_size(chain_id), config.created_ns),
         )
+        self.damaged.forget(image_id)
+        for name in names:
+            self.set_tag(name, image_id, config.created_ns)
 
     def insert_blobs(self, image_id: Digest, digests: Iterable[Digest]) -> None:
         self._database.executemany(
@@ -138,7 +162,24 @@ class ImageRecords:
         )
         return [Descriptor(row["media_type"], Digest(row["digest"]), row["size"]) for row in rows]
 
+    def layer_of(self, chain_id: str, parent: str) -> Digest | None:
+        """The diff ID that makes `chain_id` of the chain `parent`, if a blob of it is here."""
+        rows = self._database.execute("SELECT DISTINCT diff_id FROM layers")
+        found = (Digest(row["diff_id"]) for row in rows)
+        return next((each for each in found if next_chain_id(parent, each) == chain_id), None)
+
+    def naming(self, digest: Digest) -> list[str]:
+        """IDs of the images that a blob is part of."""
+        rows = self._database.execute("SELECT image FROM image_blobs WHERE digest = ?", (digest,))
+        return [str(row["image"]) for row in rows]
+
+    def chains(self) -> Mapping[str, str]:
+        """The chain ID of every image that has layers, by its ID."""
+        rows = self._database.execute("SELECT id, chain_id FROM images WHERE chain_id != ''")
+        return {str(row["id"]): str(row["chain_id"]) for row in rows}
+
     def set_tag(self, reference: str, image_id: str, now_ns: int) -> None:
+        self.damaged.give_up(reference)
         self._database.execute(
             "INSERT INTO tags (reference, image, tagged_ns) VALUES (?, ?, ?)"
             " ON CONFLICT DO UPDATE SET image = excluded.image, tagged_ns = excluded.tagged_ns",
@@ -152,15 +193,41 @@ class ImageRecords:
         self._database.execute("DELETE FROM images WHERE id = ?", (image_id,))
         self._configs.pop(image_id, None)
 
-    def _config(self, image_id: Digest) -> ImageConfig:
+    def declare_damaged(self, image_id: str, reason: str) -> None:
+        self.damaged.declare(image_id, reason)
+        self._configs.pop(image_id, None)
+
+    def _config(self, image_id: Digest) -> ImageConfig | None:
+        """None for an image that thereby turns out to be damaged."""
         config = self._configs.get(image_id)
-        if config is None:
-            config = parse_image_config(self._content.read(image_id))
-            self._configs[image_id] = config
+        if config is not None:
+            return config
+        try:
+            data = self._content.read(image_id)
+            if digest_of(data) != image_id:
+                raise DigestMismatch(image_id, digest_of(data))
+        except (BlobNotFound, DigestMismatch) as error:
+            with contextlib.suppress(NoSpace):  # then the next one declares it
+                self._lose_config(image_id, str(error))
+            return None
+        except (OSError, InvalidArgument) as error:
+            raise UnreadableImage(image_id, str(error)) from error
+        try:
+            config = parse_image_config(data)
+        except InvalidArgument as error:
+            raise UnreadableImage(image_id, str(error)) from error
+        self._configs[image_id] = config
         return config
 
-    def _image(self, row: sqlite3.Row) -> Image:
+    def _lose_config(self, image_id: Digest, reason: str) -> None:
+        with self._database.transaction():
+            self.declare_damaged(image_id, reason)
+            self._content.discard(image_id)
+
+    def _image(self, row: sqlite3.Row) -> Image | None:
         config = self._config(row["id"])
+        if config is None:
+            return None
         references = self.references(row["id"])
         return Image(
             id=row["id"],

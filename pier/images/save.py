@@ -73,7 +73,7 @@ def _choose(images: Library, name: str, chosen: dict[Digest, _Chosen]) -> None:
         tagged = reference if reference and not reference.digest else None
         _add(images, found, tagged, chosen)
     else:
-        raise missing(name)
+        raise missing(images.records, name)
 
 
 def _add(

@@ -7,13 +7,13 @@ loop's thread. Finding and registering are the `Library`'s.
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
 from pier.errors import InvalidArgument
-from pier.images import removal
+from pier.images import lookup, removal
 from pier.images.commit import commit_upper
 from pier.images.history import history_of
 from pier.images.imports import import_image
 from pier.images.library import LEASE_S, Library
 from pier.images.load import load_archive
-from pier.images.model import HistoryEntry, Image, LoadEvent, Pruned, Removed
+from pier.images.model import HistoryEntry, Image, LoadEvent, Pruned, Removed, UnreadableImage
 from pier.images.save import save_archive
 from pier.oci.image import ImageConfig, chain_ids
 from pier.oci.reference import Reference, parse_reference
@@ -33,10 +33,14 @@ class AmbiguousTag(InvalidArgument):
 
 class Images(Library):
     def sweep(self) -> None:
-        """At daemon start: remove what interrupted operations left."""
+        """At daemon start: remove what interrupted operations left.
+
+        What a pull had fetched stays for the next one, until a prune or the next start.
+        """
         self.content.sweep()
         self.unpacker.sweep()
         self.collect()
+        self.leases.end_left()
 
     def history(self, name: str) -> list[HistoryEntry]:
         """How the image was made, the last step first."""
@@ -109,6 +113,8 @@ class Images(Library):
 
     def remove(self, name: str, *, force: bool = False, prune: bool = True) -> list[Removed]:
         """Untag or delete; see `removal`. prune: untagged parents go too."""
+        if self._is_damaged(name):
+            return self._remove_damaged(name)
         removed: list[Removed] = []
         with self.database.transaction():
             work = removal.Removal(self.records, self.announce, removed)
@@ -116,6 +122,22 @@ class Images(Library):
         if any(entry.kind == "Deleted" for entry in removed):
             removed += [Removed("Deleted", key) for key in self.collect().snapshots]
         return removed
+
+    def _is_damaged(self, name: str) -> bool:
+        """Whether `name` only means a damaged image; one that cannot be read becomes one."""
+        try:
+            return self.find(name) is None and bool(lookup.find_damaged(self.records, name))
+        except UnreadableImage as error:
+            self.records.declare_damaged(error.image_id, error.reason)
+            return True
+
+    def _remove_damaged(self, name: str) -> list[Removed]:
+        """Its names go together: they have meant nothing since it was damaged."""
+        image_id = lookup.find_damaged(self.records, name)
+        names = [parse_reference(text).familiar() for text in self.records.damaged.names(image_id)]
+        self.records.damaged.forget(image_id)
+        self.collect()
+        return [*(Removed("Untagged", each) for each in names), Removed("Deleted", image_id)]
 
     def prune(
         self,
@@ -127,6 +149,8 @@ class Images(Library):
     ) -> Pruned:
         """Remove unused images: untagged ones, or with dangling=False all without containers."""
         removed: list[Removed] = []
+        self._forget_damaged(dangling=dangling)
+        self.leases.end_left()
         for image in self.list_():
             children = bool(self.records.children(image.id))
             if not self.records.users(image.id) and removal.prunable(
@@ -139,9 +163,17 @@ class Images(Library):
             ):
                 removed += self._prune_one(image)
         collected = self.collect()
+        reclaimed = collected.bytes + self.content.remove_leftovers()
         removed += [Removed("Deleted", key) for key in collected.snapshots]
-        self._events.publish("image", "prune", "", {"reclaimed": str(collected.bytes)})
-        return Pruned(tuple(removed), collected.bytes)
+        self._events.publish("image", "prune", "", {"reclaimed": str(reclaimed)})
+        return Pruned(tuple(removed), reclaimed)
+
+    def _forget_damaged(self, *, dangling: bool) -> None:
+        """dangling: only those that had no name."""
+        damaged = self.records.damaged
+        for image_id in damaged.list_():
+            if not (dangling and damaged.names(image_id)):
+                damaged.forget(image_id)
 
     def _prune_one(self, image: Image) -> list[Removed]:
         removed: list[Removed] = []

@@ -143,6 +143,10 @@ class Unpacker:
                 await self._one(layers[index], diff_ids[index], parent, key, report)
             parent = key
 
+    async def again(self, layer: Descriptor, diff_id: Digest, parent: str, chain_id: str) -> None:
+        """Make one snapshot that was lost anew, from its blob."""
+        await self._one(layer, diff_id, parent, chain_id, no_progress)
+
     async def _one(
         self, layer: Descriptor, diff_id: Digest, parent: str, chain_id: str, progress: Progress
     ) -> None:

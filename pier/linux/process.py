@@ -59,6 +59,21 @@ async def run(
         await process.wait()
 
 
+async def exit_code(argv: Sequence[str]) -> int:
+    """Run `argv`, which says nothing, and wait for its end; 128 + n for a signal.
+
+    Who is cancelled does not wait for the program: it is killed, and may be in a call that a
+    signal does not end. Raises FileNotFoundError for a missing program.
+    """
+    nothing = asyncio.subprocess.DEVNULL
+    process = await asyncio.create_subprocess_exec(*argv, stdin=nothing, stdout=nothing)
+    try:
+        code = await process.wait()
+        return code if code >= 0 else 128 - code
+    finally:
+        process._transport.close()  # type: ignore[attr-defined]  # no public way to let go of it
+
+
 async def _converse(process: asyncio.subprocess.Process, data: bytes, limit: int) -> Finished:
     assert process.stdout is not None
     assert process.stderr is not None

@@ -4,7 +4,8 @@
     <root>/ingest/<name>        bytes on their way in; named after the expected digest where known
 
 An ingest writes its file from any thread; the row is added on the database's thread by
-`Ingest.commit`, after the file has its place. A row always has its file.
+`Ingest.commit`, after the file has its place. A row always has its file, until power is lost:
+see `durability`.
 """
 
 import contextlib
@@ -21,6 +22,7 @@ from typing import BinaryIO, Self
 from pier.errors import InvalidArgument, NotFound
 from pier.oci.digest import Descriptor, Digest, DigestMismatch, digest_of, encoded
 from pier.store.database import Database
+from pier.store.durability import nobody_asks
 
 READ_LIMIT = 4 * 1024 * 1024
 """No manifest or config is longer; the distribution specification asks registries for 4 MiB."""
@@ -118,18 +120,13 @@ class Ingest:
             raise DigestMismatch(self._expected, digest)
         return digest
 
-    def commit(self, size: int | None = None, *, sync: bool = False) -> Digest:
-        """Verify, give the file its place, add the row. Wrong bytes are removed.
-
-        sync waits until the bytes are on disk.
-        """
+    def commit(self, size: int | None = None) -> Digest:
+        """Verify, give the file its place, add the row. Wrong bytes are removed."""
         try:
             digest = self.verify(size)
         except InvalidArgument:
             self.abort()
             raise
-        if sync:
-            os.fsync(self._fd)
         self._publish(self._path, digest, self.offset)
         self._done = True
         self.close()
@@ -175,6 +172,8 @@ class ContentStore:
         for directory in (self._blobs, self._ingests):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._busy: set[Path] = set()
+        self.added: Callable[[], None] = nobody_asks
+        """Called after each new blob."""
 
     def find_size(self, digest: Digest) -> int | None:
         row = self._database.execute(
@@ -200,14 +199,20 @@ class ContentStore:
         return self._blobs / encoded(digest)
 
     def open(self, digest: Digest) -> BinaryIO:
-        return self.path(digest).open("rb")
+        try:
+            return self.path(digest).open("rb")
+        except FileNotFoundError as error:
+            raise BlobNotFound(digest) from error
 
     def read(self, digest: Digest, limit: int = READ_LIMIT) -> bytes:
         """A small blob, whole; raises BlobTooBig."""
         size = self.size(digest)
         if size > limit:
             raise BlobTooBig(digest, size, limit)
-        return self._path(digest).read_bytes()
+        try:
+            return self._path(digest).read_bytes()
+        except FileNotFoundError as error:
+            raise BlobNotFound(digest) from error
 
     def add(self, data: bytes, media_type: str = "") -> Descriptor:
         """Keep `data`; the same bytes twice are kept, and written, once."""
@@ -249,14 +254,55 @@ class ContentStore:
     def _publish(self, path: Path, digest: Digest, size: int) -> None:
         path.replace(self._path(digest))
         self._database.execute(
-            "INSERT INTO blobs (digest, size, created_ns) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+            "INSERT INTO blobs (digest, size, created_ns) VALUES (?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET durable = 0, created_ns = excluded.created_ns",
             (digest, size, self._clock_ns()),
         )
+        self.added()
 
     def remove_files(self, digests: list[Digest]) -> None:
         """Remove the files of rows that were deleted before."""
         for digest in digests:
             self._path(digest).unlink(missing_ok=True)
+
+    def missing(self) -> list[Digest]:
+        """Blobs whose file is not there, or has another length."""
+        with os.scandir(self._blobs) as entries:
+            found = {entry.name: entry.stat().st_size for entry in entries}
+        return [
+            Digest(row["digest"])
+            for row in self._database.execute("SELECT digest, size FROM blobs")
+            if found.get(encoded(row["digest"])) != row["size"]
+        ]
+
+    def doubted(self) -> list[Digest]:
+        """Blobs that may not be on the disk."""
+        rows = self._database.execute("SELECT digest FROM blobs WHERE durable = 0")
+        return [Digest(row["digest"]) for row in rows]
+
+    def is_whole(self, digest: Digest) -> bool:
+        """Whether the file of a blob has the bytes it should have. Blocks: for a thread."""
+        try:
+            with self._path(digest).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == encoded(digest)
+        except OSError:
+            return False
+
+    def discard(self, digest: Digest) -> None:
+        """Drop a blob that no image names, and what is left of its file."""
+        self._database.execute("DELETE FROM blobs WHERE digest = ?", (digest,))
+        self.remove_files([digest])
+
+    def remove_leftovers(self) -> int:
+        """Remove what interrupted transfers left to be resumed; the bytes it had."""
+        removed = 0
+        for path in self._ingests.iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if path not in self._busy and path.is_file():
+                    size = path.stat().st_size
+                    path.unlink()
+                    removed += size
+        return removed
 
     def sweep(self) -> None:
         """At start: remove files without rows, and ingests nobody came back for in a day."""

@@ -2,7 +2,8 @@
 
 Opening migrates it (`PRAGMA user_version`). WAL with synchronous=NORMAL: a commit costs tens of
 microseconds and survives a killed daemon; a power cut may take the last commits, and the
-containers they spoke of, with it. Rows are `sqlite3.Row`. The SQL lives with the slices.
+containers they spoke of, with it (what it does to files: `durability`). Rows are `sqlite3.Row`.
+The SQL lives with the slices.
 """
 
 import contextlib
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from pier.errors import Failed
 
-VERSION = 2
+VERSION = 3
 """Number of the schema in schema.sql."""
 
 _MOUNTED_IMAGES = """
@@ -34,7 +35,34 @@ CREATE VIEW image_users AS
     JOIN containers c ON c.id = u.container;
 """
 
-_MIGRATIONS: Mapping[int, str] = {1: _MOUNTED_IMAGES}
+_DURABILITY = """
+ALTER TABLE blobs ADD COLUMN durable INTEGER NOT NULL DEFAULT 0;
+UPDATE blobs SET durable = 1;
+CREATE TABLE numbered_snapshots (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    key         TEXT NOT NULL UNIQUE,
+    kind        TEXT NOT NULL CHECK (kind IN ('committed', 'active', 'view')),
+    parent      INTEGER REFERENCES snapshots ON DELETE RESTRICT,
+    size        INTEGER,
+    created_ns  INTEGER NOT NULL,
+    durable     INTEGER NOT NULL DEFAULT 0
+) STRICT;
+INSERT INTO numbered_snapshots
+    SELECT id, key, kind, parent, size, created_ns, kind = 'committed' FROM snapshots;
+DROP TABLE snapshots;
+ALTER TABLE numbered_snapshots RENAME TO snapshots;
+CREATE INDEX snapshots_by_parent ON snapshots (parent);
+CREATE TABLE damaged_images (
+    image       TEXT NOT NULL,
+    reference   TEXT NOT NULL,
+    reason      TEXT NOT NULL,
+    PRIMARY KEY (image, reference)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE last_run (place TEXT NOT NULL) STRICT;
+"""
+# What an earlier Pier kept was believed without a look; to read all of it again would take hours.
+
+_MIGRATIONS: Mapping[int, str] = {1: _MOUNTED_IMAGES, 2: _DURABILITY}
 """Script that takes a database from version n to n + 1. Only ever grows."""
 
 Parameters = Sequence[object] | Mapping[str, object]
@@ -52,6 +80,11 @@ _RESERVE = 4 * 1024 * 1024
 """Bytes of the log that are ours before they are needed: SQLite begins it anew at this length."""
 
 
+class UnusableRecords(Failed):
+    def __init__(self, path: Path, error: sqlite3.Error) -> None:
+        super().__init__(f"the records in {path} cannot be used: {error}")
+
+
 class NoSpace(Failed):
     def __init__(self) -> None:
         super().__init__("no space left on device: the daemon cannot write its records")
@@ -61,27 +94,36 @@ class Database:
     """The open database. Use it only on the thread that made it (the event loop's)."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         # The environment of every container is in it; SQLite gives its other files the same mode.
         path.touch(mode=0o600)
         path.chmod(0o600)
         self._connection = sqlite3.connect(path, isolation_level=None, timeout=10.0)
         self._connection.row_factory = sqlite3.Row
         try:
+            Path(f"{path}-reserve").unlink(missing_ok=True)
             self._open(path)
-            _reserve(path)
+            _allocate(f"{path}-wal")
+        except sqlite3.Error as error:
+            self._connection.close()
+            raise UnusableRecords(path, error) from error
         except BaseException:
             self._connection.close()
             raise
 
     def _open(self, path: Path) -> None:
+        # Nobody else opens it: then the index of the log need not be a file, which SQLite maps, and
+        # whose pages a full disk cannot give (SIGBUS).
+        self.execute("PRAGMA locking_mode = EXCLUSIVE")
         self.execute("PRAGMA journal_mode = WAL")
         self.execute("PRAGMA synchronous = NORMAL")
-        self.execute("PRAGMA foreign_keys = ON")
+        self.execute("PRAGMA temp_store = MEMORY")
         version = int(self.execute("PRAGMA user_version").fetchone()[0])
         if version > VERSION:
             raise NewerDatabase(path, version)
         if version < VERSION:
             self._migrate(version)
+        self.execute("PRAGMA foreign_keys = ON")  # last: a migration may make a table anew
 
     def _migrate(self, version: int) -> None:
         """Bring the schema to VERSION; each step is one transaction."""
@@ -142,13 +184,15 @@ class Database:
             self.execute("ROLLBACK")
 
     def close(self) -> None:
+        """The log goes with the connection; its space is kept for the next one's."""
         self._connection.close()
+        _allocate(f"{self._path}-reserve")
 
 
-def _reserve(path: Path) -> None:
+def _allocate(path: str) -> None:
     """So that on a full disk records can still be written: of what is removed, to make space."""
     with contextlib.suppress(OSError):
-        fd = os.open(f"{path}-wal", os.O_RDWR | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             os.posix_fallocate(fd, 0, _RESERVE)
         finally:

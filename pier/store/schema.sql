@@ -3,22 +3,28 @@
 --   content  files              blobs, snapshot directories, volumes, logs
 --   facts    kernel and monitors what runs; never stored, always looked up
 -- Creating: files first, row last. Deleting: row first, files last.
--- So a row always has its files, and a file without a row is litter to sweep.
+-- So a row always has its files, and a file without a row is litter to sweep. A loss of power may
+-- take files and leave their rows: what is not `durable` is looked at again after one (ADR 0710).
 -- Times (*_ns) are nanoseconds since the epoch; *_json columns hold one dataclass each.
 
 CREATE TABLE blobs (
     digest      TEXT PRIMARY KEY,               -- content/blobs/sha256/<hex>
     size        INTEGER NOT NULL,               -- bytes
-    created_ns  INTEGER NOT NULL
+    created_ns  INTEGER NOT NULL,
+    durable     INTEGER NOT NULL DEFAULT 0      -- 1: its bytes are on the disk
 ) STRICT;
 
 CREATE TABLE snapshots (
-    id          INTEGER PRIMARY KEY,            -- snapshots/<id>/{fs,work}
-    key         TEXT NOT NULL UNIQUE,           -- committed: chain ID; active: its owner, "container/<id>"
+                                                -- snapshots/<id>/{fs,work}; no number is used twice:
+                                                -- rows that a loss of power brings back would find others' files
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    key         TEXT NOT NULL UNIQUE,           -- committed: chain ID; active: its owner, "container/<id>";
+                                                -- "lost/<chain ID>": a container stands on what is gone
     kind        TEXT NOT NULL CHECK (kind IN ('committed', 'active', 'view')),
     parent      INTEGER REFERENCES snapshots ON DELETE RESTRICT,
     size        INTEGER,                        -- bytes on disk; NULL until measured
-    created_ns  INTEGER NOT NULL
+    created_ns  INTEGER NOT NULL,
+    durable     INTEGER NOT NULL DEFAULT 0      -- 1: what is below its fs/ is on the disk
 ) STRICT;
 CREATE INDEX snapshots_by_parent ON snapshots (parent);
 
@@ -51,6 +57,13 @@ CREATE TABLE tags (                             -- name:tag and name@digest, nor
     tagged_ns   INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX tags_by_image ON tags (image);
+
+CREATE TABLE damaged_images (                   -- they were here, and something of them is gone
+    image       TEXT NOT NULL,                  -- the ID
+    reference   TEXT NOT NULL,                  -- a name it had, as in tags; '' in one row of each
+    reason      TEXT NOT NULL,                  -- what is gone, in words
+    PRIMARY KEY (image, reference)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE containers (
     id          TEXT PRIMARY KEY,
@@ -128,6 +141,10 @@ CREATE TABLE build_cache (
     used_ns     INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX build_cache_by_parent ON build_cache (parent);
+
+CREATE TABLE last_run (                         -- one row: where a daemon last looked at its files
+    place       TEXT NOT NULL                   -- boot of the machine, and its disk
+) STRICT;
 
 CREATE TABLE leases (                           -- "do not collect this yet"
     id          TEXT PRIMARY KEY,

@@ -7,10 +7,14 @@
 *committed* snapshots never change; their key is the chain ID of the layers up to them. *active*
 ones are somebody's upper directory; their key names the owner ("container/<id>"). Everything
 here that asks the database belongs on its thread; directories may be filled from any.
+
+A *lost* snapshot is a committed one whose directory is gone. Its row stays as long as others stand
+on it, under the key "lost/<chain ID>": so the chain ID does not exist, and whoever makes it again
+takes the lost one's place.
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pier.archive.layer import is_opaque
@@ -18,17 +22,29 @@ from pier.errors import Conflict, Failed, NotFound
 from pier.linux.mount import Overlay
 from pier.linux.trees import tree_size
 from pier.store.database import Database
+from pier.store.durability import nobody_asks
 from pier.store.trash import Trash
 
 COMMITTED = "committed"
 ACTIVE = "active"
+_LOST = "lost/"
 
 _CHAIN = """
     WITH RECURSIVE chain (id, parent, depth) AS (
         SELECT id, parent, 0 FROM snapshots WHERE key = ?
         UNION ALL
         SELECT s.id, s.parent, depth + 1 FROM snapshots s JOIN chain c ON s.id = c.parent
-    ) SELECT id FROM chain ORDER BY depth
+    ) SELECT id, key FROM chain JOIN snapshots USING (id) ORDER BY depth
+"""
+
+
+_PARENTS = """
+    WITH RECURSIVE tree (id, key, parent, depth) AS (
+        SELECT id, key, '', 0 FROM snapshots WHERE kind = ?1 AND parent IS NULL
+        UNION ALL
+        SELECT s.id, s.key, t.key, depth + 1
+        FROM snapshots s JOIN tree t ON s.parent = t.id WHERE s.kind = ?1
+    ) SELECT key, parent FROM tree WHERE substr(key, 1, 5) != 'lost/' ORDER BY depth
 """
 
 
@@ -47,6 +63,13 @@ class SnapshotInUse(Conflict):
         super().__init__(f"snapshot {key} has others on top of it")
 
 
+class SnapshotLost(Failed):
+    def __init__(self, chain_id: str) -> None:
+        super().__init__(
+            f"layer {chain_id} was damaged and is gone: pull, load or build its image again"
+        )
+
+
 class NotActive(Failed):
     def __init__(self, key: str) -> None:
         super().__init__(f"snapshot {key} is not active: it cannot be changed or committed")
@@ -58,6 +81,8 @@ class Snapshotter:
         self._root = root
         self._database = database
         self._trash = Trash(root / "trash")
+        self.added: Callable[[], None] = nobody_asks
+        """Called after each new committed snapshot."""
 
     def prepare(self, key: str, parent: str = "", now_ns: int = 0) -> None:
         """Make an empty active snapshot on the committed one `parent` ("" for none).
@@ -102,12 +127,21 @@ class Snapshotter:
                     "UPDATE snapshots SET key = ?, kind = ?, parent = ?, size = ? WHERE id = ?",
                     (chain_id, COMMITTED, below, size, row["id"]),
                 )
+                self._replace_lost(chain_id, row["id"])
                 drop = False
             else:
                 self._database.execute("DELETE FROM snapshots WHERE id = ?", (row["id"],))
                 drop = True
         home = self._root / str(row["id"])
         self._trash.put(home if drop else home / "work")
+        self.added()
+
+    def _replace_lost(self, chain_id: str, number: int) -> None:
+        lost = self._find(_LOST + chain_id)
+        if lost is not None:
+            move = "UPDATE snapshots SET parent = ? WHERE parent = ?"
+            self._database.execute(move, (number, lost["id"]))
+            self._database.execute("DELETE FROM snapshots WHERE id = ?", (lost["id"],))
 
     def exists(self, key: str) -> bool:
         return self._find(key) is not None
@@ -124,6 +158,9 @@ class Snapshotter:
         rows = self._database.execute(_CHAIN, (key,)).fetchall()
         if key and not rows:
             raise SnapshotNotFound(key)
+        for row in rows:
+            if row["key"].startswith(_LOST):
+                raise SnapshotLost(row["key"].removeprefix(_LOST))
         paths = [self._fs(row["id"]) for row in rows]
         ends = (number for number, path in enumerate(paths, 1) if is_opaque(path))
         return paths[: next(ends, None)]
@@ -185,6 +222,47 @@ class Snapshotter:
             if path.name != "trash" and path.name not in known:
                 self._trash.put(path)
         self._trash.sweep()
+
+    def doubted(self) -> set[str]:
+        """Chain IDs of the committed snapshots that may not be on the disk."""
+        return {row["key"] for row in self._committed() if not row["durable"]}
+
+    def missing(self) -> set[str]:
+        """Chain IDs of the committed snapshots whose directory is gone."""
+        return {row["key"] for row in self._committed() if not self._fs(row["id"]).is_dir()}
+
+    def _committed(self) -> list[sqlite3.Row]:
+        return self._database.execute(
+            "SELECT id, key, durable FROM snapshots WHERE kind = ? AND substr(key, 1, ?) != ?",
+            (COMMITTED, len(_LOST), _LOST),
+        ).fetchall()
+
+    def parents(self) -> Mapping[str, str]:
+        """The chain ID that each committed snapshot stands on ("" for nothing), bottom first."""
+        rows = self._database.execute(_PARENTS, (COMMITTED,)).fetchall()
+        return {row["key"]: row["parent"] for row in rows}
+
+    def lose(self, chain_id: str) -> None:
+        """Mark a committed snapshot as lost, and remove what is left of its files."""
+        number = self._committed_id(chain_id)
+        with self._database.transaction():
+            self._database.execute(
+                "UPDATE snapshots SET key = ?, size = NULL WHERE id = ?", (_LOST + chain_id, number)
+            )
+            if not self._has_children(number):
+                self._database.execute("DELETE FROM snapshots WHERE id = ?", (number,))
+        self.remove_files([number])
+
+    def restore_active(self) -> list[str]:
+        """Make the directories of active snapshots that are gone anew, empty; their keys."""
+        query = "SELECT id, key FROM snapshots WHERE kind = ?"
+        restored = []
+        for row in self._database.execute(query, (ACTIVE,)).fetchall():
+            if not self._fs(row["id"]).is_dir():
+                self._make_directories(row["id"])
+                restored.append(str(row["key"]))
+            (self._root / str(row["id"]) / "work").mkdir(mode=0o700, exist_ok=True)
+        return restored
 
     def close(self) -> None:
         """Wait for removals under way."""

@@ -66,8 +66,13 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
 def test_a_database_of_the_first_schema_is_brought_up(tmp_path: Path) -> None:
     first = Database(tmp_path / "pier.db")
     tables = {row["name"] for row in first.execute("SELECT name FROM sqlite_master")}
-    first.execute("DROP VIEW image_users")
-    first.execute("DROP TABLE container_images")
+    for gone in ("VIEW image_users", "TABLE container_images", "TABLE damaged_images",
+                 "TABLE last_run"):  # fmt: skip
+        first.execute(f"DROP {gone}")
+    first.execute("ALTER TABLE blobs DROP COLUMN durable")
+    first.execute("ALTER TABLE snapshots DROP COLUMN durable")
+    first.execute("INSERT INTO snapshots VALUES (3, 'below', 'committed', NULL, 1, 1)")
+    first.execute("INSERT INTO snapshots VALUES (7, 'above', 'active', 3, NULL, 1)")
     first.execute("CREATE VIEW image_users AS SELECT image, id AS container FROM containers")
     first.execute("INSERT INTO containers VALUES ('c', 'n', 'i', 'running', '', '', '', 1)")
     first.execute("PRAGMA user_version = 1")
@@ -77,6 +82,13 @@ def test_a_database_of_the_first_schema_is_brought_up(tmp_path: Path) -> None:
     second.execute("INSERT INTO container_images VALUES ('c', 'mounted')")
     users = [tuple(row) for row in second.execute("SELECT * FROM image_users ORDER BY image")]
     assert users == [("i", "c", "n", 1), ("mounted", "c", "n", 1)]
+    kept = [tuple(row) for row in second.execute("SELECT id, parent, durable FROM snapshots")]
+    assert kept == [(3, None, 1), (7, 3, 0)]
+    second.execute("DELETE FROM snapshots WHERE id = 7")
+    made = second.execute("INSERT INTO snapshots (key, kind, created_ns) VALUES ('n', 'active', 1)")
+    assert made.lastrowid == 8  # no number is used twice
+    with pytest.raises(sqlite3.IntegrityError):
+        second.execute("UPDATE snapshots SET parent = 99")
     second.close()
 
 
@@ -86,8 +98,9 @@ def test_nobody_else_reads_what_containers_were_told(tmp_path: Path) -> None:
     database = Database(path)
     database.execute("CREATE TABLE t (a)")
     assert {p.stat().st_mode & 0o777 for p in tmp_path.glob("pier.db*")} == {0o600}
-    assert len(list(tmp_path.glob("pier.db*"))) == 3
+    assert len(list(tmp_path.glob("pier.db*"))) == 2
     database.close()
+    assert {p.stat().st_mode & 0o777 for p in tmp_path.glob("pier.db*")} == {0o600}
 
 
 def test_without_space_nothing_is_half_written_and_later_writes_are_kept(tmp_path: Path) -> None:
