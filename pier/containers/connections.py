@@ -56,6 +56,7 @@ class Connections:
             if container.state in (State.RUNNING, State.PAUSED):
                 request = sandbox_request(replace(container, spec=spec))
                 await self._parts.networks.connect(request, found.name)
+                self._parts.hold_names(container.id)
                 self._etc.write(replace(container, spec=spec))
             self._parts.store.update(replace(container, spec=spec))
 

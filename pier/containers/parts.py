@@ -83,6 +83,13 @@ class Parts:
         }
         self.events.publish("container", action, container.id, everything)
 
+    def hold_names(self, container_id: str) -> None:
+        """Have a container's monitor hold its DNS's sockets: questions wait for the next daemon."""
+        monitor = self.live[container_id].monitor
+        sockets = self.networks.name_sockets(container_id)
+        if monitor is not None and sockets:
+            monitor.keep(sockets)
+
     def overlay(self, container: Container, *, volatile: bool = False) -> Overlay:
         """The container's root file system, stubs included."""
         layers = self.snapshotter.overlay(snapshot_key(container.id), volatile=volatile)

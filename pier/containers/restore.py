@@ -8,7 +8,8 @@ the others: it is tried again in the background, for a container that nobody wat
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from pier.containers.commit import FROZEN_MARK
@@ -134,19 +135,27 @@ class Restorer:
         exit is settled like any other; its pid may be somebody else's by now.
         """
         if not monitor.over:
-            container = await self._taken_in_hand(container)
+            container = await self._taken_in_hand(container, monitor)
         self._supervisor.supervise(container, monitor)
+        self._parts.hold_names(container.id)
 
-    async def _taken_in_hand(self, container: Container) -> Container:
+    async def _taken_in_hand(self, container: Container, monitor: Monitor) -> Container:
         with _logged(container, "frozen or not is not known"):
             container = self._agreeing(container)
         with _logged(container, "its network is not taken in hand again"):
-            await self._parts.networks.adopt(container.id, container.status.pid)
+            await self._adopt_networks(container, await monitor.kept())
         with _logged(container, "its networks may not be those of its record"):
             await self._connections.settle(container)
         with _logged(container, "its volumes are not known to be in use"):
             await self._placement.hold_volumes(container)
         return container
+
+    async def _adopt_networks(self, container: Container, name_sockets: Sequence[int]) -> None:
+        try:
+            await self._parts.networks.adopt(container.id, container.status.pid, name_sockets)
+        finally:
+            for fd in name_sockets:
+                os.close(fd)
 
     def _agreeing(self, container: Container) -> Container:
         """Pause and unpause change the control group first: what was never told is undone.

@@ -152,6 +152,7 @@ class MonitorStep:
         )
         live = self._parts.live[container.id]
         live.monitor = launch.monitor
+        self._parts.hold_names(container.id)
         await live.clients.hand_over(launch.monitor)
 
     async def down(self, container_id: str) -> None:

@@ -144,10 +144,11 @@ class Attachments:
         for endpoint in endpoints:
             self._tell("disconnect", endpoint)
 
-    async def adopt(self, container_id: str, pid: int) -> None:
+    async def adopt(self, container_id: str, pid: int, sockets: Sequence[int]) -> None:
         """Take a running container's networking in hand again, after a restart of the daemon.
 
-        Raises OSError if process `pid` has ended.
+        sockets: its DNS's, as `name_sockets` gave them; they are copied. Raises OSError if process
+        `pid` has ended.
         """
         endpoints = self._records.endpoints(container_id)
         running = self._running.setdefault(container_id, _Running())
@@ -158,7 +159,12 @@ class Attachments:
                 "container %s: host port %s/%s is in use by another program",
                 *(container_id, port.host_port, port.protocol),
             )
-        await self._serve_names(running, endpoints)
+        await self._serve_names(running, endpoints, sockets)
+
+    def name_sockets(self, container_id: str) -> Sequence[int]:
+        """The sockets of a container's DNS, for who outlives the daemon to hold copies of."""
+        running = self._running.get(container_id)
+        return running.names.sockets if running is not None and running.names is not None else ()
 
     async def connect(
         self, request: SandboxRequest, network: Network, wanted: EndpointRequest
@@ -272,7 +278,9 @@ class Attachments:
         sandbox.set_ways_out(namespace, [*present, *endpoints])
         sysctls.apply(namespace, sysctls.of_networks(request.sysctls))
 
-    async def _serve_names(self, running: _Running, endpoints: Sequence[Endpoint]) -> None:
+    async def _serve_names(
+        self, running: _Running, endpoints: Sequence[Endpoint], sockets: Sequence[int] = ()
+    ) -> None:
         """Have 127.0.0.11 answer, once there is a network whose containers have names."""
         named = [endpoint for endpoint in endpoints if endpoint.network.serves_names]
         if running.namespace is None or not named:
@@ -284,7 +292,7 @@ class Attachments:
 
             container_id = named[0].container_id
             running.names = await NameServer.start(
-                running.namespace.fd, lambda: self._view(container_id), self._tasks
+                running.namespace.fd, lambda: self._view(container_id), self._tasks, sockets
             )
 
     def _view(self, container_id: str) -> View:

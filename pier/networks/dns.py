@@ -2,6 +2,7 @@
 
 Its sockets are made inside the container's namespace and served by the daemon's event loop. They
 listen on ports of their own, to which 53 is redirected, so that a container can be a DNS server.
+They may outlive the daemon (`sockets`, docs/adr/0730): questions wait in them for the next one.
 What is not a container's name goes on as it came, to the resolvers of the host from the host's
 namespace, or from the container's to those given with `--dns`.
 """
@@ -11,7 +12,7 @@ import logging
 import os
 import random
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from ipaddress import IPv4Address
 
 import dns.rcode
@@ -46,6 +47,7 @@ class NameServer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._udp: asyncio.DatagramTransport | None = None
         self._tcp: asyncio.Server | None = None
+        self._sockets: Sequence[socket.socket] = ()
         self._closed = False
         self._conversations = 0
         # Not for secrets: which of several containers of one name is named first.
@@ -53,12 +55,23 @@ class NameServer:
 
     @classmethod
     async def start(
-        cls, netns_fd: int, view: Callable[[], View], tasks: asyncio.TaskGroup
+        cls,
+        netns_fd: int,
+        view: Callable[[], View],
+        tasks: asyncio.TaskGroup,
+        sockets: Sequence[int] = (),
     ) -> "NameServer":
-        """Serve the namespace `netns_fd`, of which a copy is kept. Questions run in `tasks`."""
+        """Serve the namespace `netns_fd`, of which a copy is kept. Questions run in `tasks`.
+
+        sockets: an earlier server's, of which copies are served.
+        """
         server = cls(netns_fd, view, tasks)
         try:
-            udp, tcp = await asyncio.to_thread(netns.run_in, netns_fd, _listen)
+            if sockets:
+                udp, tcp = (socket.socket(fileno=os.dup(fd)) for fd in sockets)
+            else:
+                udp, tcp = await asyncio.to_thread(netns.run_in, netns_fd, _listen)
+            server._sockets = udp, tcp
             loop = asyncio.get_running_loop()
             server._udp, _ = await loop.create_datagram_endpoint(
                 lambda: _Datagrams(server), sock=udp
@@ -68,6 +81,11 @@ class NameServer:
             server.close()
             raise
         return server
+
+    @property
+    def sockets(self) -> Sequence[int]:
+        """Descriptors of what listens: who holds copies has questions wait while nobody serves."""
+        return [each.fileno() for each in self._sockets]
 
     def close(self) -> None:
         """Stop, and let go of the namespace once nothing here uses it any more."""

@@ -219,8 +219,13 @@ class Networks:
         for container_id in {e.container_id for e in self._records.all_endpoints()} - set(known):
             await self.take_down(container_id)
 
-    async def adopt(self, container_id: str, pid: int) -> None:
-        await self._attachments.adopt(container_id, pid)
+    async def adopt(self, container_id: str, pid: int, sockets: Sequence[int] = ()) -> None:
+        """See Attachments.adopt."""
+        await self._attachments.adopt(container_id, pid, sockets)
+
+    def name_sockets(self, container_id: str) -> Sequence[int]:
+        """See Attachments.name_sockets."""
+        return self._attachments.name_sockets(container_id)
 
     async def connect(self, request: SandboxRequest, name: str) -> Endpoint:
         """Attach a running container to the network `name`, as request.endpoints says."""

@@ -40,7 +40,10 @@ class Connection:
     async def request(
         self, op: str, fields: Mapping[str, object], fds: Sequence[int] = ()
     ) -> Mapping[str, Any]:
-        """The answer. Raises MonitorLost; Failed where the monitor refuses."""
+        """The answer. Raises MonitorLost; Failed where the monitor refuses.
+
+        Descriptors that came with it are its `fds`, the caller's to close.
+        """
         seq, answer = self._expect()
         try:
             await self._send({**fields, "op": op, "seq": seq}, fds)
@@ -110,19 +113,19 @@ class Connection:
                 message = protocol.receive(self._socket)
             except BlockingIOError:
                 return
-            _close_all(message.fds)
             if message.ended:
                 self.close()
                 return
-            self._dispatch(message.fields)
+            self._dispatch(message)
 
-    def _dispatch(self, fields: Mapping[str, Any]) -> None:
-        if "event" in fields:
-            self._on_notice(fields)
-            return
-        answer = self._pending.get(fields["re"])
+    def _dispatch(self, message: protocol.Message) -> None:
+        answer = self._pending.get(message.fields.get("re", 0))
         if answer is not None and not answer.done():
-            answer.set_result(fields)
+            answer.set_result({**message.fields, "fds": message.fds})
+            return
+        _close_all(message.fds)
+        if "event" in message.fields:
+            self._on_notice(message.fields)
 
 
 def checked(answer: Mapping[str, Any]) -> Mapping[str, Any]:

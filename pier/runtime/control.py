@@ -3,7 +3,7 @@
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pier.runtime import protocol
@@ -21,8 +21,8 @@ class Request:
         self.fds = fds
         self._connection = connection
 
-    def answer(self, **fields: object) -> None:
-        _send(self._connection, {"re": self.fields.get("seq"), **fields})
+    def answer(self, *, send_fds: Sequence[int] = (), **fields: object) -> None:
+        _send(self._connection, {"re": self.fields.get("seq"), **fields}, send_fds)
 
 
 class Control:
@@ -41,6 +41,7 @@ class Control:
         self._greeting = greeting
         self._on_request = on_request
         self._connections: list[socket.socket] = []
+        self._kept: Sequence[int] = ()
         self._listener = directory.listen(protocol.SOCKET_NAME, socket.SOCK_SEQPACKET)
         self._listener.setblocking(False)
         loop.watch(self._listener.fileno(), READABLE, lambda _events: self._accept())
@@ -56,6 +57,21 @@ class Control:
         for connection in tuple(self._connections):
             _send(connection, notice)
 
+    def keep(self, request: Request) -> None:
+        """Hold the descriptors that came along, for the next daemon, in place of earlier ones."""
+        self._let_go()
+        self._kept = request.fds
+        request.answer()
+
+    def kept(self, request: Request) -> None:
+        """Give copies of what is held."""
+        request.answer(send_fds=self._kept)
+
+    def _let_go(self) -> None:
+        for fd in self._kept:
+            os.close(fd)
+        self._kept = ()
+
     def close(self) -> None:
         """The socket's name goes first: who finds it must find somebody there."""
         self._directory.remove(protocol.SOCKET_NAME)
@@ -63,6 +79,7 @@ class Control:
             self._loop.unwatch(sock.fileno())
             sock.close()
         self._connections.clear()
+        self._let_go()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
@@ -93,7 +110,7 @@ class Control:
             request.answer(error=f"{type(error).__name__}: {error}")
 
 
-def _send(connection: socket.socket, fields: Mapping[str, object]) -> None:
+def _send(connection: socket.socket, fields: Mapping[str, object], fds: Sequence[int] = ()) -> None:
     # A daemon that does not read or has just gone misses it: the exit file has what matters.
     with contextlib.suppress(OSError):
-        protocol.send(connection, fields)
+        protocol.send(connection, fields, fds)

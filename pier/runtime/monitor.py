@@ -168,6 +168,8 @@ class Monitor:
             "resize": self._resize,
             "signal": self._signal,
             "close_stdin": self._close_stdin,
+            "keep": self._control.keep,
+            "kept": self._control.kept,
         }
         handler = handlers.get(request.fields.get("op", ""))
         if handler is None:

@@ -10,7 +10,7 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +126,18 @@ class Monitor:
     async def close_stdin(self) -> None:
         """End of input, after what is under way."""
         await self._connection.request("close_stdin", {})
+
+    def keep(self, fds: Sequence[int]) -> None:
+        """Have copies of `fds` held for as long as the process lives, whatever becomes of us."""
+        with contextlib.suppress(MonitorLost):
+            self._connection.post("keep", {}, fds)
+
+    async def kept(self) -> Sequence[int]:
+        """Copies of what is held, the caller's to close; () from a monitor that cannot do it."""
+        try:
+            return tuple((await self._connection.request("kept", {}))["fds"])
+        except Failed:
+            return ()
 
     async def wait(self) -> Exit:
         """How the process ended, as soon as its output is read. Any number of callers."""

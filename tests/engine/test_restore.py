@@ -97,3 +97,43 @@ def test_what_cannot_be_read_keeps_no_other_container_and_is_tried_again(daemon:
 def bundle(daemon: Daemon, name: str) -> Path:
     container_id = daemon.docker("inspect", "-f", "{{.Id}}", name).strip()
     return daemon.exec_root / "containers" / container_id
+
+
+def test_names_are_found_while_the_daemon_is_away(daemon: Daemon) -> None:
+    """Questions wait in the container's own sockets, however the daemon ended."""
+    daemon.docker("network", "create", "names")
+    daemon.docker("network", "create", "later")
+    for name in ("server", "client"):
+        daemon.docker("run", "-d", "--name", name, "--network", "names", "busybox", "sh", "-c", ASK)
+    daemon.docker("run", "-d", "--name", "joined", "busybox", "sh", "-c", ASK)
+    daemon.docker("network", "connect", "later", "joined")
+    daemon.docker("network", "connect", "later", "server")
+    for name in ("client", "joined"):
+        wait_until(partial(has_asked, daemon, name, 3), f"{name} asks")
+    for end in (daemon.kill, daemon.stop, daemon.kill):
+        before = {name: len(asked(daemon, name)) for name in ("client", "joined")}
+        end()
+        daemon.start()
+        for name, count in before.items():
+            wait_until(partial(has_asked, daemon, name, count + 3), f"{name} goes on asking")
+    for name in ("client", "joined"):
+        assert set(asked(daemon, name)) == {"found"}, name
+    daemon.remove_all()
+    daemon.docker("network", "rm", "names", "later")
+
+
+ASK = """
+while :; do
+    if nslookup -type=a server 127.0.0.11 > /dev/null 2>&1; then echo found; else echo lost; fi
+    usleep 50000
+done
+"""
+
+
+def asked(daemon: Daemon, name: str) -> list[str]:
+    answers = daemon.docker("logs", name).split()
+    return answers[answers.index("found") :] if "found" in answers else []
+
+
+def has_asked(daemon: Daemon, name: str, count: int) -> bool:
+    return len(asked(daemon, name)) >= count
