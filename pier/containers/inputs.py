@@ -8,6 +8,7 @@ import asyncio
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from pier.containers import to_oci
 from pier.containers.devices import DeviceNode
@@ -25,6 +26,7 @@ from pier.containers.namespaces import (
 )
 from pier.containers.native_exec import expose
 from pier.containers.oci_mounts import HOST_SHM
+from pier.containers.old_programs import has_old_programs
 from pier.containers.parts import Parts
 from pier.containers.requests import ExecSpec
 from pier.containers.security import UNCONFINED, parse_security_options
@@ -69,13 +71,15 @@ class Inputs:
         Raises TargetLedAway, and what `resolve_user` raises.
         """
         spec, defaults = container.spec, self._parts.defaults
-        user = await asyncio.to_thread(_look_inside, overlay, spec, mounts)
+        image = self._parts.images.find(container.image_id)
+        architecture = image.config.architecture if image else ""
+        inside = await asyncio.to_thread(_look_inside, overlay, spec, mounts, architecture)
         init = spec.host.init if spec.host.init is not None else defaults.init
         return OciInputs(
             container_id=container.id,
             spec=spec,
             facts=self._facts,
-            user=user,
+            user=inside.user,
             hostname=spec.hostname,
             namespaces=self._namespaces(container, netns_path),
             mounts=mounts,
@@ -84,7 +88,7 @@ class Inputs:
             devices=await asyncio.to_thread(self._devices, container),
             block_devices=block_devices(spec.host.resources),
             cgroups_path=self.cgroups_path(container),
-            seccomp=self._seccomp(container),
+            seccomp=self._seccomp(container, socketcall=inside.old_programs),
             init=find_init(defaults.init_path) if init else "",
             default_ulimits=tuple(defaults.ulimits.values()),
             link_env=environment(container, self._links.of(container)),
@@ -153,13 +157,13 @@ class Inputs:
         taken = {node.path for node in asked}
         return asked + [node for node in host_devices() if node.path not in taken]
 
-    def _seccomp(self, container: Container) -> Mapping[str, object] | None:
+    def _seccomp(self, container: Container, *, socketcall: bool) -> Mapping[str, object] | None:
         host, default = container.spec.host, self._parts.defaults.seccomp_profile
         asked = parse_security_options(host.security_opt).seccomp
         if host.privileged and not asked:
             return None
         held = to_oci.process_capabilities(container.spec, self._facts, privileged=host.privileged)
-        return seccomp_filter(asked or default, held)
+        return seccomp_filter(asked or default, held, socketcall=socketcall)
 
     async def for_exec(self, container: Container, asked: ExecSpec) -> dict[str, object]:
         """The OCI process object of an exec. Raises InvalidArgument for an unknown user."""
@@ -207,25 +211,36 @@ class Inputs:
             os.close(root)
 
 
-def seccomp_filter(profile: str, held: Sequence[str]) -> Mapping[str, object] | None:
-    """OCI linux.seccomp of "builtin", "unconfined" or a profile's JSON, with these capabilities."""
+def seccomp_filter(
+    profile: str, held: Sequence[str], *, socketcall: bool = True
+) -> Mapping[str, object] | None:
+    """OCI linux.seccomp of "builtin", "unconfined" or a profile's JSON, with these capabilities.
+
+    socketcall: see `default_profile`; a profile's JSON says so itself.
+    """
     if profile == UNCONFINED:
         return None
     if profile == BUILTIN:
-        return seccomp.default_profile(held, platform.machine())
+        return seccomp.default_profile(held, platform.machine(), socketcall=socketcall)
     kernel = tuple(int(part) for part in platform.release().split(".")[:2])
     return seccomp.from_docker_profile(
         profile, held, platform.machine(), kernel=(kernel[0], kernel[1])
     )
 
 
+class _Inside(NamedTuple):
+    user: ProcessUser
+    old_programs: bool
+
+
 def _look_inside(
-    overlay: Overlay, spec: ContainerSpec, mounts: Sequence[MountPoint]
-) -> ProcessUser:
+    overlay: Overlay, spec: ContainerSpec, mounts: Sequence[MountPoint], architecture: str
+) -> _Inside:
     root = open_overlay(overlay)
     try:
         check_targets(root, [_target(point) for point in mounts])
-        return resolve_user(root, spec.user, spec.host.group_add)
+        user = resolve_user(root, spec.user, spec.host.group_add)
+        return _Inside(user, has_old_programs(architecture, overlay.lower))
     finally:
         os.close(root)
 

@@ -61,14 +61,21 @@ class InvalidProfile(InvalidArgument):
         super().__init__(f"Decoding seccomp profile failed: {reason}")
 
 
-def default_profile(capabilities: Collection[str], machine: str = "x86_64") -> Profile:
-    """The profile of a container that holds `capabilities`, for `machine` as uname(2) says."""
+def default_profile(
+    capabilities: Collection[str], machine: str = "x86_64", *, socketcall: bool = True
+) -> Profile:
+    """The profile of a container that holds `capabilities`, for `machine` as uname(2) says.
+
+    socketcall: whether 32-bit x86 programs may have sockets the old way, of any family.
+    """
     allowed = {*ALLOWED, *_ARCH_CALLS.get(machine, ())}
+    closed = {"socketcall"} if machine == "x86_64" and not socketcall else set[str]()
     for capability, names in GATED.items():
         if capability in capabilities:
             allowed.update(names)
     gated = {name for names in GATED.values() for name in names} - {"clone", "clone3"}
-    denied = (gated | set(DENIED)) - allowed
+    allowed -= closed
+    denied = (gated | set(DENIED) | closed) - allowed
     rules = [_allow(sorted(allowed)), _refuse(sorted(denied), EPERM), *_conditional()]
     if "clone" not in allowed:
         rules += _without_namespaces(1 if machine == "s390x" else 0)
@@ -99,7 +106,11 @@ def _argument(index: int, op: str, value: int, value_two: int = 0) -> Rule:
 
 
 def _conditional() -> list[Rule]:
-    """Sockets save to the kernel's crypto and to the hypervisor; harmless personalities."""
+    """Sockets save to the kernel's crypto and to the hypervisor; harmless personalities.
+
+    After the rule for socketcall: libseccomp adds to each one for socket another for that, unless
+    there is a more general one, which must not be the default action, or it is left out.
+    """
     rules = [
         _allow(["socket"], _argument(0, "LT", _AF_ALG)),
         _refuse(["socket"], EPERM, _argument(0, "EQ", _AF_ALG)),

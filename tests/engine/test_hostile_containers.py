@@ -5,9 +5,13 @@ and forks without end must stay within its own bounds.
 """
 
 import contextlib
+import errno
 import io
 import os
+import platform
 import shutil
+import socket
+import struct
 import subprocess
 import tarfile
 import time
@@ -129,6 +133,49 @@ def test_nothing_of_the_host_is_written_by_proc_self_exe(daemon: Daemon) -> None
             daemon.run(["docker", "exec", "exe", "/proc/self/exe"])
             daemon.run(["docker", "exec", "-t", "exe", "true"])
     assert [(p.stat().st_mtime_ns, p.stat().st_size) for p in programs] == before
+
+
+def program(family: int, kind: int) -> bytes:
+    """A 32-bit ELF program: exit(socketcall(SYS_SOCKET, {family, kind, 0}))."""
+    base, head = 0x08048000, 52 + 32
+    data = base + head + 26
+    code = b"\xb8\x66\0\0\0\xbb\1\0\0\0\xb9" + struct.pack("<I", data) + b"\xcd\x80"
+    code += b"\x89\xc3\xb8\1\0\0\0\xcd\x80" + struct.pack("<III", family, kind, 0)
+    size = head + len(code)
+    magic = b"\x7fELF\1\1\1" + bytes(9)
+    header = struct.pack("<HHIIIIIHHHHHH", 2, 3, 1, base + head, 52, 0, 0, 52, 32, 1, 0, 0, 0)
+    return magic + header + struct.pack("<8I", 1, 0, base, base, size, size, 5, 4096) + code
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="of x86")
+@pytest.mark.parametrize("runtime", ["crun", "runc"])
+def test_the_32_bit_abi_is_no_way_to_sockets_nobody_else_gets(
+    daemon: Daemon, tmp_path: Path, runtime: str
+) -> None:
+    inet, vsock = tmp_path / "inet", tmp_path / "vsock"
+    inet.write_bytes(program(socket.AF_INET, socket.SOCK_STREAM))
+    vsock.write_bytes(program(socket.AF_VSOCK, socket.SOCK_STREAM))
+    for path in (inet, vsock):
+        path.chmod(0o755)
+    if subprocess.run([inet], check=False).returncode not in range(3, 10):
+        pytest.skip("this kernel runs no 32-bit programs")
+
+    def run(image: str, name: str) -> int:
+        argv = ["docker", "run", "--rm", "--runtime", runtime, "-v", f"{tmp_path}:/p:ro", image]
+        return daemon.run([*argv, f"/p/{name}"]).returncode
+
+    refused = 256 - errno.EPERM
+    assert (run("busybox", "inet"), run("busybox", "vsock")) == (refused, refused)
+    dockerfile = b"FROM busybox\nRUN mkdir -p /lib && touch /lib/ld-linux.so.2\n"
+    daemon.docker("build", "-q", "-t", "old", "-", stdin=dockerfile)
+    assert run("old", "inet") in range(3, 10)  # what 32-bit programs of glibc cannot do without
+    with running(
+        daemon, f"own-{runtime}", "sleep 600", "--runtime", runtime, "-v", f"{tmp_path}:/p"
+    ):
+        made = ("exec", f"own-{runtime}", "sh", "-c", "mkdir -p /lib; touch /lib/ld-linux.so.2")
+        daemon.docker(*made)
+        daemon.docker("restart", "-t", "0", f"own-{runtime}")
+        daemon.docker("exec", f"own-{runtime}", "/p/vsock", status=refused)
 
 
 def test_names_may_be_any_bytes(daemon: Daemon) -> None:

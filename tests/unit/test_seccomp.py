@@ -115,3 +115,15 @@ def test_a_wrong_profile_is_refused(text: str) -> None:
 def test_any_text_is_a_profile_or_refused(text: str) -> None:
     with pytest.raises(InvalidProfile):
         from_docker_profile(text, ())
+
+
+def test_the_old_way_to_sockets_is_open_only_where_programs_need_it() -> None:
+    assert rules_for(default(), "socketcall") == [("ALLOW", None, False)]
+    closed: dict[str, Any] = default_profile((), "x86_64", socketcall=False)
+    assert rules_for(closed, "socketcall") == [("ERRNO", 1, False)]
+    names = [set(rule["names"]) for rule in closed["syscalls"]]
+    first = next(number for number, found in enumerate(names) if "socket" in found)
+    assert any("socketcall" in found for found in names[:first])
+    assert closed["defaultErrnoRet"] != 1  # such a rule would be left out
+    other: dict[str, Any] = default_profile((), "s390x", socketcall=False)
+    assert rules_for(other, "socketcall") == [("ALLOW", None, False)]
