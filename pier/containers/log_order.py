@@ -22,6 +22,7 @@ _OPTIONS = {
     "local": {"max-size", "max-file", "compress", "mode", "max-buffer-size"},
     "none": set(),
 }  # fmt: skip
+_DOCKERS = ("awslogs", "fluentd", "gcplogs", "gelf", "journald", "splunk", "syslog")
 _LOCAL_SIZE = 20 * (1 << 20)
 _LOCAL_FILES = 5
 
@@ -31,13 +32,18 @@ class InvalidLogOption(InvalidArgument):
         super().__init__(message)
 
 
-def check_log(log: LogSpec) -> None:
-    """Raise InvalidLogOption for a driver or an option that is not known."""
-    if log.driver not in _OPTIONS:
-        raise InvalidLogOption(
-            f"logger: no log driver named '{log.driver}' is registered (Pier has json-file, "
-            "local and none)"
+class NoLogDriver(InvalidLogOption):
+    def __init__(self, driver: str) -> None:
+        ours = " (Pier has json-file, local and none)" * (driver in _DOCKERS)
+        super().__init__(
+            f'error looking up logging plugin {driver}: plugin "{driver}" not found{ours}'
         )
+
+
+def check_log(log: LogSpec) -> None:
+    """Raise NoLogDriver or InvalidLogOption for what is not known."""
+    if log.driver not in _OPTIONS:
+        raise NoLogDriver(log.driver)
     for name in log.options:
         if name not in _OPTIONS[log.driver]:
             raise InvalidLogOption(f"unknown log opt '{name}' for {log.driver} log driver")

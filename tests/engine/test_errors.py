@@ -29,7 +29,7 @@ from tests.docker_client import needs_docker_28
         (("run", "--user", "nosuchuser", "busybox", "true"), 125, "unable to find user nosuchuser"),
         (("run", "-w", "relative", "busybox"), 125, "it needs to be an absolute path"),
         (("run", "--name", "a b", "busybox"), 125, "Invalid container name"),
-        (("run", "--log-driver", "nosuch", "busybox"), 125, "no log driver named 'nosuch'"),
+        (("run", "--log-driver", "nosuch", "busybox"), 125, 'plugin "nosuch" not found\n'),
         (
             ("run", "-v", "/etc/hostname:/etc", "busybox"),
             125,

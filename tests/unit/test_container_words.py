@@ -77,7 +77,8 @@ def test_a_log_order() -> None:
 @pytest.mark.parametrize(
     ("driver", "options", "message"),
     [
-        ("syslog", {}, "no log driver named 'syslog'"),
+        ("syslog", {}, 'plugin "syslog" not found (Pier has json-file, local and none)'),
+        ("nosuch", {}, 'error looking up logging plugin nosuch: plugin "nosuch" not found'),
         ("json-file", {"nosuch": "1"}, "unknown log opt 'nosuch' for json-file log driver"),
         ("none", {"max-size": "1m"}, "unknown log opt 'max-size' for none log driver"),
         ("json-file", {"max-size": "big"}, "invalid size"),
