@@ -2,8 +2,9 @@
 
 Docker's parameters, and Pier's own: `contexts` (JSON, named contexts), `parcel` (the body holds
 several contexts), `ssh` (JSON, sockets of agents on this machine), `allow` (entitlements),
-`nocachefilter` (stages), and the header X-Pier-Build-Secrets. `outputs` is Docker's, of its
-BuildKit.
+`nocachefilter` (stages), `localcache` (use the cache here, too, beside the images of `cachefrom`:
+for Docker's classic builder those are all the cache there is), and the header
+X-Pier-Build-Secrets. `outputs` is Docker's, of its BuildKit.
 """
 
 import stat
@@ -52,6 +53,7 @@ def build_request(call: Call) -> BuildRequest:
     entitlements = _entitlements(call)
     limits = _limits(call)
     labels = {key: value or "" for key, value in _map(call, "labels").items()}
+    cache_from = _list(call, "cachefrom")
     return BuildRequest(
         tags=tags,
         dockerfile=call.text("dockerfile") or "Dockerfile",
@@ -60,7 +62,8 @@ def build_request(call: Call) -> BuildRequest:
         platform=call.text("platform"),
         build_args=_map(call, "buildargs"),
         labels=labels,
-        cache_from=_list(call, "cachefrom"),
+        cache_from=cache_from,
+        local_cache=not cache_from or call.flag("localcache"),
         extra_hosts=call.texts("extrahosts"),
         network=call.text("networkmode") or "default",
         no_cache=call.flag("nocache"),

@@ -4,7 +4,7 @@ Pure. A multiplexed stream is a row of frames `[stream, 0, 0, 0][length, big-end
 a terminal's stream is raw, without frames.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from struct import Struct
 
 STDIN, STDOUT, STDERR, SYSTEM_ERROR = range(4)
@@ -14,7 +14,6 @@ RAW = "application/vnd.docker.raw-stream"
 MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
 
 _HEADER = Struct(">B3xL")
-HEADER_SIZE = _HEADER.size
 
 
 def frame(stream: int, payload: bytes) -> bytes:
@@ -25,24 +24,6 @@ def frame(stream: int, payload: bytes) -> bytes:
 def frames(stream: int, payloads: Iterable[bytes]) -> bytes:
     """A frame for each: clients iterate over a log's lines by its frames."""
     return b"".join([_HEADER.pack(stream, len(each)) + each for each in payloads])
-
-
-class Deframer:
-    """Splits a multiplexed stream, however it was cut on its way, into (stream, payload)."""
-
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-
-    def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        self._buffer += data
-        while len(self._buffer) >= HEADER_SIZE:
-            stream, length = _HEADER.unpack_from(self._buffer)
-            end = HEADER_SIZE + length
-            if len(self._buffer) < end:
-                return
-            payload = bytes(self._buffer[HEADER_SIZE:end])
-            del self._buffer[:end]
-            yield stream, payload
 
 
 def upgraded_head(media_type: str) -> bytes:

@@ -13,6 +13,7 @@ from pier.build.cache import Miss
 from pier.images.transfer import Step
 
 SHORT = 12
+_RED, _PLAIN = "\x1b[91m", "\x1b[0m"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,7 @@ class StepRuns(BuildEvent):
 class StepOutput(BuildEvent):
     number: int
     data: bytes
+    stderr: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +146,8 @@ def classic_pieces(event: BuildEvent) -> Sequence[str]:
         case StepRuns() if event.id:
             return (f" ---> Running in {short(event.id)}\n",)
         case StepOutput():
-            return (event.data.decode("utf-8", "replace"),)
+            text = event.data.decode("utf-8", "replace")
+            return (f"{_RED}{text}{_PLAIN}" if event.stderr else text,)
         case StepDone() if event.removed:
             removed = f" ---> Removed intermediate container {short(event.removed)}\n"
             return removed, f" ---> {short(event.id)}\n"

@@ -33,6 +33,7 @@ class BuildRequest:
     build_args: a value None takes nothing (the client had no such variable). contexts: named
     contexts, `docker-image://`, URLs, or `input:DIR`, a directory of the main context. parcel: the
     client's archive holds several: `context/` is the main one, `input:` counts from its root.
+    local_cache: steps made here before count, beside those of `cache_from`'s images.
     no_cache_stages: stages, by name or number, that are built anew.
     auths: for registries, by the names that the client knows them by.
     warnings: to be told in the build's output. limits and shm_size: of each RUN. network: of RUN:
@@ -53,6 +54,7 @@ class BuildRequest:
     pull: bool = False
     squash: bool = False
     cache_from: tuple[str, ...] = ()
+    local_cache: bool = True
     network: str = "default"
     extra_hosts: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()

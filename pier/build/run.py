@@ -23,6 +23,7 @@ from pier.errors import Failed
 from pier.linux import cgroup
 from pier.linux.mount import Overlay, open_overlay
 from pier.runtime.bundle import remove_bundle, write_bundle
+from pier.runtime.frames import STDOUT, Deframer
 from pier.runtime.monitors import Monitor, RuntimeFailed, adopt
 from pier.runtime.mount_targets import Target, real_targets
 from pier.runtime.oci_runtime import Runtimes
@@ -86,6 +87,12 @@ class RunOrder:
 
 MakeConfig = Callable[[RunOrder], Mapping[str, object]]
 """An OCI runtime configuration for one RUN."""
+
+
+class Output(Protocol):
+    """Takes what a process writes, in pieces of whole characters."""
+
+    def __call__(self, data: bytes, *, stderr: bool) -> None: ...
 
 
 class Sandboxes(Protocol):
@@ -163,7 +170,7 @@ class Runner:
         finally:
             await removed(path)
 
-    async def run(self, command: Command, rootfs: Rootfs, output: Callable[[bytes], None]) -> Ended:
+    async def run(self, command: Command, rootfs: Rootfs, output: Output) -> Ended:
         """Run to the end; cancelling kills the process and waits until nothing is left.
 
         Raises RuntimeFailed when the runtime could not start it.
@@ -205,9 +212,7 @@ class Runner:
             cgroup=f"{command.limits.cgroup_parent or self._cgroup_parent}/{run_id}",
         )
 
-    async def _supervise(
-        self, order: RunOrder, overlay: Overlay, output: Callable[[bytes], None]
-    ) -> Ended:
+    async def _supervise(self, order: RunOrder, overlay: Overlay, output: Output) -> Ended:
         monitor = await self._spawner.launch(
             MonitorOrder(order.id, order.bundle, self._runtimes.get(), overlay, cgroup=order.cgroup)
         )
@@ -216,7 +221,7 @@ class Runner:
             ours, theirs = socket.socketpair()
             with ours:
                 with theirs:
-                    monitor.begin((theirs, AttachOptions(mux=False)))
+                    monitor.begin((theirs, AttachOptions()))
                     await monitor.start()
                 await _read_output(ours, output)
             end = await monitor.wait()
@@ -314,17 +319,20 @@ def _remove_stubs(rootfs: Rootfs, missing: tuple[str, ...]) -> None:
     forget_untouched(Path(rootfs.overlay.upper), rootfs.lower, missing)
 
 
-async def _read_output(sock: socket.socket, output: Callable[[bytes], None]) -> None:
+async def _read_output(sock: socket.socket, output: Output) -> None:
     """No character is handed on in two parts: who shows one would show two wrong ones."""
     sock.setblocking(False)
-    loop = asyncio.get_running_loop()
-    held = b""
+    loop, deframer = asyncio.get_running_loop(), Deframer()
+    held = {False: b"", True: b""}
     while data := await loop.sock_recv(sock, _READ_BYTES):
-        whole, held = whole_characters(held + data)
-        if whole:
-            output(whole)
-    if held:
-        output(held)
+        for stream, payload in deframer.feed(data):
+            stderr = stream != STDOUT
+            whole, held[stderr] = whole_characters(held[stderr] + payload)
+            if whole:
+                output(whole, stderr=stderr)
+    for stderr, rest in held.items():
+        if rest:
+            output(rest, stderr=stderr)
 
 
 def whole_characters(data: bytes) -> tuple[bytes, bytes]:

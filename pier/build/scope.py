@@ -109,7 +109,8 @@ class Scope:
             yield made
         if fresh or self.request.no_cache:
             return
-        for found in (self._cache.find(digest, self._now()), self._imported.get(digest)):
+        kept = self._cache.find(digest, self._now()) if self.request.local_cache else None
+        for found in (kept, self._imported.get(digest)):
             if found is not None:
                 yield found
 

@@ -305,8 +305,8 @@ class StageBuild:
             hostname=request.hostname,
         )
 
-    def _output(self, data: bytes) -> None:
-        event = StepOutput(stage=self._stage.index, number=self._number, data=data)
+    def _output(self, data: bytes, *, stderr: bool) -> None:
+        event = StepOutput(stage=self._stage.index, number=self._number, data=data, stderr=stderr)
         self._scope.progress(event)
 
     async def _step(self, key: StepKey, told: str, work: _Work, *, container: bool = False) -> None:

@@ -13,7 +13,8 @@ container's own, which the monitor keeps: the host does not see it.
 Both sides:      orders (what is asked and answered), protocol (messages on a socket)
 The daemon's:    monitors (Spawner, Monitor, adopt, read_exit), oci_runtime (which runtimes work
                  here; delete, pause, update), known_flaws (of old ones), bundle (config.json
-                 on disk), reserved_paths and mount_targets (what may be mounted where)
+                 on disk), reserved_paths and mount_targets (what may be mounted
+                 where), frames (of attached output)
 The monitor's:   spawner with rehearsal, pools and hints (shared memory, docs/adr/0501), run
                  from a sealed interpreter (sealed; docs/adr/0503), exec_host, monitor (a
                  process's life), loop (epoll), prepared (the runtime, waiting), descendants

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import docker
 import pytest
-from docker.errors import APIError, ContainerError, ImageNotFound, NotFound
+from docker.errors import APIError, ContainerError, ImageLoadError, ImageNotFound, NotFound
 
 from tests.daemon import Daemon
 
@@ -146,3 +146,43 @@ def test_events(client: docker.DockerClient) -> None:
     assert [a for a in seen if a in ("create", "start", "die", "destroy")] == [
         "create", "start", "die", "destroy",
     ]  # fmt: skip
+
+
+def build(client: docker.DockerClient, *lines: str, **options: object) -> list[str]:
+    """What the build of a Dockerfile says, message by message."""
+    file = io.BytesIO("\n".join(("FROM busybox", *lines)).encode())
+    stream = client.api.build(fileobj=file, decode=True, rm=True, **options)
+    return [message.get("stream", "") for message in stream]
+
+
+def test_what_a_build_writes_to_stderr_is_red(client: docker.DockerClient) -> None:
+    told = build(client, "RUN echo bad >&2", "RUN echo good", nocache=True)
+    assert "\x1b[91mbad\n\x1b[0m" in told
+    assert "good\n" in told
+
+
+def test_only_the_images_of_cache_from_are_the_cache(client: docker.DockerClient) -> None:
+    lines = ("ENV a=b", "RUN touch /x", "RUN touch /y")
+    build(client, *lines, tag="cached:1")
+    try:
+        for source, hits in (("cached:1", 3), ("no-such:1", 0)):
+            told = build(client, *lines, cache_from=[source])
+            assert sum("Using cache" in text for text in told) == hits
+    finally:
+        client.images.remove("cached:1")
+
+
+def test_what_is_no_archive_of_images_is_told_in_the_stream(client: docker.DockerClient) -> None:
+    with pytest.raises(ImageLoadError, match="unexpected EOF"):
+        client.images.load(b"abc")
+
+
+def test_the_mac_address_of_a_container_is_that_of_its_network(
+    client: docker.DockerClient,
+) -> None:
+    made = client.api.create_container("busybox", mac_address="02:42:ac:11:65:43")
+    try:
+        config = client.api.inspect_container(made)["Config"]
+        assert config["MacAddress"] == "02:42:ac:11:65:43"
+    finally:
+        client.api.remove_container(made)

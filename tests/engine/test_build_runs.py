@@ -166,7 +166,7 @@ def test_an_agent_answers_in_a_run_and_to_its_user_only(
         output = daemon.pier("build", "--no-cache", *words, str(context))
     assert said(output, "the-key (ED25519)") == 2
     for line in ("at /run/buildkit/ssh_agent.0", "as 660 7 8", "first /run/a", "user 1000", "shut"):
-        assert f"\n{line}\n" in output
+        assert f"{line}\n" in output
     assert leftovers(daemon) == []
     context.dockerfile("FROM busybox\nRUN --mount=type=ssh,required true\n")
     assert "ssh agent default: not found" in daemon.pier("build", str(context), status=1)

@@ -12,11 +12,12 @@ import trustme
 
 from pier.api.app import create_app
 from pier.api.listen import Endpoint, Listener
-from pier.api.streams import Deframer, frame
+from pier.api.streams import frame
 from pier.containers.model import Container
 from pier.containers.requests import AttachRequest, ExecRecord, ExecSpec
 from pier.containers.spec import ContainerSpec
 from pier.errors import Conflict, Failed, NotFound
+from pier.runtime.frames import Deframer
 
 ID = "a" * 64
 UPGRADE = "Connection: Upgrade\r\nUpgrade: tcp\r\n"

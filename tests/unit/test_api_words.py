@@ -6,11 +6,12 @@ from hypothesis import strategies as st
 
 from pier.api.schema.filters import Filters, parse_filters
 from pier.api.schema.words import human_duration, parse_moment, state_text
-from pier.api.streams import STDERR, STDOUT, Deframer, error_text, frame
+from pier.api.streams import STDERR, STDOUT, error_text, frame
 from pier.containers.model import Container, Health, Status
 from pier.containers.spec import ContainerSpec
 from pier.containers.state import State
 from pier.errors import InvalidArgument
+from pier.runtime.frames import Deframer
 
 S = 1_000_000_000
 DAY = 86_400

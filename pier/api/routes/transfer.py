@@ -14,7 +14,14 @@ from pier.api.platforms import image_of, platforms_of
 from pier.api.progress import send_progress
 from pier.api.routes.archive import TAR, body_chunks
 from pier.api.schema.filters import Filters, InvalidFilter
-from pier.errors import Failed, Forbidden, InvalidArgument, NotSupported, Unavailable
+from pier.errors import (
+    Failed,
+    Forbidden,
+    InvalidArgument,
+    NotSupported,
+    PierError,
+    Unavailable,
+)
 from pier.images.model import Image
 from pier.images.transfer import Step
 from pier.oci.reference import parse_reference
@@ -100,18 +107,22 @@ async def push(call: Call) -> web.StreamResponse:
 
 
 async def load(call: Call) -> web.StreamResponse:
+    """What is wrong with the archive is told in the stream, as Docker does; clients look there."""
     platform = (*platforms_of(call, 48), "")[0]
-    events = await settled(call.engine.images.load(body_chunks(call), platform=platform))
 
     async def steps() -> AsyncIterator[Step]:
-        async for event in events:
-            yield Step(
-                stream=event.stream,
-                status=event.status,
-                id=event.id,
-                current=event.current,
-                total=event.total,
-            )
+        try:
+            events = await settled(call.engine.images.load(body_chunks(call), platform=platform))
+            async for event in events:
+                yield Step(
+                    stream=event.stream,
+                    status=event.status,
+                    id=event.id,
+                    current=event.current,
+                    total=event.total,
+                )
+        except PierError as error:
+            yield Step(error=str(error))
 
     return await send_progress(call.request, steps(), quiet=call.flag("quiet", default=True))
 

@@ -132,10 +132,11 @@ def _query(session: Session, options: Options, context: Context) -> Query:
         quota = options.number("cpus") * _PERIOD_US // 10**9
         numbers |= {"cpuperiod": _PERIOD_US, "cpuquota": quota}
     network = options.text("network")
+    cache_from = parse_cache_from(options.texts("cache-from"))
     documents = {
         "buildargs": _build_args(session, options),
         "labels": parse_map(options.texts("label")),
-        "cachefrom": parse_cache_from(options.texts("cache-from")),
+        "cachefrom": cache_from,
         "ulimits": [parse_ulimit(text) for text in options.texts("ulimit")],
     }
     return {
@@ -143,6 +144,7 @@ def _query(session: Session, options: Options, context: Context) -> Query:
         "dockerfile": context.dockerfile or None,
         "remote": context.remote or None,
         "nocache": options.on("no-cache"),
+        "localcache": bool(cache_from),
         "rm": None if options.on("rm") else "0",
         "forcerm": options.on("force-rm"),
         "pull": options.on("pull"),
