@@ -6,10 +6,17 @@ import ssl
 import aiohttp
 
 
-def speaks_no_tls(cause: BaseException | None) -> bool:
-    """Whether https failed in a way that plain http may not. Refused is refused for both."""
+def speaks_no_tls(cause: BaseException | None, *, other_port: bool) -> bool:
+    """Whether https failed in a way that plain http may not.
+
+    other_port: it would be another one (80, not 443), so that a refusal here is none there.
+    """
+    if isinstance(cause, aiohttp.ClientConnectorDNSError):
+        return False
     if isinstance(cause, aiohttp.ClientConnectorError):
-        return isinstance(cause, aiohttp.ClientSSLError)
+        return other_port or isinstance(cause, aiohttp.ClientSSLError)
+    if isinstance(cause, TimeoutError) and other_port:
+        return True
     return isinstance(cause, ssl.SSLError | aiohttp.ClientError | ConnectionError)
 
 

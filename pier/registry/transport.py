@@ -182,7 +182,10 @@ class Transport:
                 response = await self._followed(identity, request, url, authorization)
             except RegistryUnreachable as error:
                 self._schemes.pop(endpoint.host, None)
-                if position == len(schemes) or not speaks_no_tls(error.__cause__):
+                other_port = urlsplit(url).port is None
+                if position == len(schemes) or not speaks_no_tls(
+                    error.__cause__, other_port=other_port
+                ):
                     raise
                 continue
             if len(endpoint.schemes) > 1:

@@ -26,7 +26,9 @@ from tests.clients.registries import (
     client,
     debian_registry,
     free_port,
+    pier_argv,
     pier_registry,
+    running,
     small_image,
 )
 from tests.clients.registry_accounts import ANN, TokenServer, htpasswd
@@ -160,6 +162,20 @@ def test_tls_with_a_private_authority_and_a_client_certificate(tmp_path: Path) -
         pytest.raises(RegistryUnreachable, match=words),
     ):
         using(lambda c: c.repository(host, "a").manifest("v1"), strict())
+
+
+def test_an_insecure_registry_that_refuses_443_is_asked_at_80(tmp_path: Path) -> None:
+    """An address of the loopback that nobody else uses: both ports are the schemes' own."""
+    number = os.getpid()
+    name = f"127.86.{number // 250 % 250}.{number % 250 + 1}"
+    (tmp_path / "root").mkdir()
+    host = f"{name}:80"
+    with running(pier_argv(tmp_path / "root", host), host, tmp_path / "log"):
+        using(lambda c: push_small(c.repository(name, "a"), "v1", small_image()))
+        found = using(lambda c: c.repository(name, "a").manifest("v1"))
+        assert found.data == small_image().manifest
+    with pytest.raises(RegistryUnreachable, match=f'"http://{name}.*connection refused'):
+        using(lambda c: c.repository(name, "a").manifest("v1"))
 
 
 def test_anonymous_is_the_default() -> None:
