@@ -4,18 +4,17 @@ import email.utils
 import hashlib
 import os
 import posixpath
-import ssl
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import aiohttp
 
 from pier.errors import Failed, InvalidArgument
+from pier.images.remote import answer_to
 from pier.threads import blocking
 
 MAX_DOWNLOAD_BYTES = 1 << 36
 _CHUNK = 256 * 1024
-_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=30, sock_read=120)
 
 
 class DownloadFailed(Failed):
@@ -40,12 +39,8 @@ async def download(url: str, path: Path, *, checksum: str = "") -> None:
     checksum: `sha256:<hex>`, or nothing. Raises DownloadFailed, ChecksumMismatch.
     """
     hasher = hashlib.sha256()
-    certificates = await blocking(ssl.create_default_context)
     try:
-        async with (
-            aiohttp.ClientSession(timeout=_TIMEOUT, trust_env=True) as session,
-            session.get(url, ssl=certificates) as response,
-        ):
+        async with answer_to(url) as response:
             if response.status >= 400:
                 raise DownloadFailed(url, f"{response.status} {response.reason}")
             await _save(url, response, path, hasher)

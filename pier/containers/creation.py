@@ -36,6 +36,7 @@ from pier.images.model import Image
 from pier.linux.mount import open_overlay
 from pier.linux.paths import makedirs_in_root
 from pier.oci.image import RunConfig
+from pier.oci.platform import WrongPlatform, parse_platform
 
 HOST_PORTS_DISCARDED = "Published ports are discarded when using host network mode"
 
@@ -45,16 +46,6 @@ class NoWorkingDir(Failed):
         file = isinstance(error, NotADirectoryError)
         words = " is not a directory" if file else f": {error.strerror}"
         super().__init__(f"Cannot mkdir: {path}{words}")
-
-
-class NoSuchPlatform(NotFound):
-    """A NotFound, so that `docker run --platform` pulls that platform's image."""
-
-    def __init__(self, name: str, wanted: str, have: str) -> None:
-        super().__init__(
-            f"image with reference {name} was found but does not match the specified "
-            f"platform: wanted {wanted}, actual: {have}"
-        )
 
 
 class Creation:
@@ -109,11 +100,14 @@ class Creation:
 
         return made_up_name(taken, short_id, self._random)
 
-    def _check_platform(self, image: Image, wanted: str, name: str) -> None:
-        have = "/".join(filter(None, (image.config.os, image.config.architecture)))
-        parts = wanted.lower().split("/") if wanted else []
-        if parts and (parts if len(parts) > 1 else ["linux", *parts])[:2] != have.split("/")[:2]:
-            raise NoSuchPlatform(name, wanted, have)
+    def _check_platform(self, image: Image, text: str, name: str) -> None:
+        """Raises WrongPlatform, a NotFound, so that `docker run --platform` pulls it."""
+        if not text:
+            return
+        wanted = parse_platform(text, self._parts.images.host)
+        actual = self._parts.images.platform_of(image)
+        if (actual.os, actual.architecture) != (wanted.os, wanted.architecture):
+            raise WrongPlatform(name, wanted, actual)
 
     def _completed(
         self, asked: ContainerSpec, image: RunConfig, container_id: str

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pier.archive.compression import decompressed
 from pier.archive.layer import Extracted
+from pier.errors import InvalidArgument
 from pier.images.changes import apply_changes
 from pier.images.commit import remember_layer
 from pier.images.feed import work_on
@@ -21,6 +22,11 @@ from pier.store.content import Ingest
 DEFAULT_MESSAGE = "Imported from -"
 
 
+class SystemNotSupported(InvalidArgument):
+    def __init__(self) -> None:
+        super().__init__("operating system is not supported")
+
+
 async def import_image(
     images: Library,
     chunks: AsyncIterator[bytes],
@@ -34,6 +40,8 @@ async def import_image(
     name = parse_reference(reference).tagged() if reference else None
     run = apply_changes(RunConfig(), changes)
     wanted = parse_platform(platform, images.host) if platform else images.host
+    if wanted.os != images.host.os:
+        raise SystemNotSupported
     return await import_with(
         images,
         chunks,

@@ -17,6 +17,7 @@ from pier.archive.entry import HARD_LINK, REGULAR, SYMLINK, Entry
 from pier.archive.extract import write_all
 from pier.archive.layer import Extracted
 from pier.archive.reader import TarReader
+from pier.errors import InvalidArgument
 from pier.images.archive_layout import (
     Contents,
     InvalidImageArchive,
@@ -113,6 +114,11 @@ async def load_archive(
         images.leases.release(lease)
 
 
+class OtherSystem(InvalidArgument):
+    def __init__(self, doing: str, system: str, host: str) -> None:
+        super().__init__(f"cannot {doing} {system} image on {host}")
+
+
 @dataclass(frozen=True, slots=True)
 class _Loading:
     """One image of the archive on its way in."""
@@ -141,7 +147,9 @@ class _Loading:
             yield LoadEvent(stream=f"Loaded image ID: {image.id}\n", image=image)
 
     def _check_platform(self, planned: PlannedImage, config: ImageConfig) -> None:
-        """Docker's layout has one platform: that of the config."""
+        """Docker's layout has one platform: that of the config. Raises OtherSystem."""
+        if config.os.lower() not in ("", self.images.host.os):
+            raise OtherSystem("load", config.os, self.images.host.os)
         actual = to_platform(config.os, config.architecture, config.variant)
         if self.wanted is not None and not matches(actual, self.wanted):
             name = planned.names[0].familiar() if planned.names else planned.config.digest

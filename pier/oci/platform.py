@@ -11,6 +11,17 @@ from dataclasses import dataclass
 from pier.errors import InvalidArgument, NotFound
 
 _PART = re.compile(r"[A-Za-z0-9_.-]+")
+_OS = re.compile(r"([A-Za-z0-9_-]+)(?:\(([A-Za-z0-9_.%-]*)((?:\+[A-Za-z0-9_.%-]+)*)\))?")
+"""With a version, and features, in parentheses."""
+_SYSTEMS = frozenset((
+    "aix", "android", "darwin", "dragonfly", "freebsd", "hurd", "illumos", "ios", "js", "linux",
+    "macos", "nacl", "netbsd", "openbsd", "plan9", "solaris", "windows", "zos",
+))  # fmt: skip
+_GO_ARCHITECTURES = frozenset((
+    "386", "amd64", "amd64p32", "arm", "arm64", "arm64be", "armbe", "loong64", "mips", "mips64",
+    "mips64le", "mips64p32", "mips64p32le", "mipsle", "ppc", "ppc64", "ppc64le", "riscv", "riscv64",
+    "s390", "s390x", "sparc", "sparc64", "wasm",
+))  # fmt: skip
 
 _ARCHITECTURES = {
     "x86_64": ("amd64", ""),
@@ -38,11 +49,10 @@ _FALLBACKS = {"arm": ("v8", "v7", "v6", "v5"), "amd64": ("v4", "v3", "v2", "")}
 
 
 class InvalidPlatform(InvalidArgument):
-    def __init__(self, text: str) -> None:
-        super().__init__(
-            f'"{text}": unknown operating system or architecture: invalid platform; '
-            "write os[/arch[/variant]]"
-        )
+    """`os[/architecture[/variant]]`: the sentences are containerd's."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"{why}: invalid argument")
 
 
 class NoMatchingPlatform(NotFound):
@@ -58,8 +68,8 @@ class NoMatchingPlatform(NotFound):
 class WrongPlatform(NotFound):
     def __init__(self, reference: str, wanted: "Platform", actual: "Platform") -> None:
         super().__init__(
-            f"image with reference {reference} was found but does not match the specified "
-            f"platform: wanted {wanted}, actual: {actual}"
+            f"image with reference {reference} was found but its platform ({actual}) does not "
+            f"match the specified platform ({wanted})"
         )
 
 
@@ -88,20 +98,42 @@ def to_platform(os: str, architecture: str, variant: str = "", os_version: str =
 
 
 def parse_platform(text: str, host: Platform) -> Platform:
-    """Read `os[/architecture[/variant]]`; what is left out is the host's."""
+    """Read `os[/architecture[/variant]]`; what is left out is the host's.
+
+    One word alone must be an operating system or an architecture that Go knows. Raises
+    InvalidPlatform.
+    """
     parts = text.split("/")
-    if len(parts) > 3 or not all(_PART.fullmatch(part) for part in parts):
-        raise InvalidPlatform(text)
-    if len(parts) == 1 and _known_architecture(parts[0]):
+    _check_form(text, parts)
+    system = _OS.fullmatch(parts[0])
+    name, version = (system[1], system[2] or "") if system else (parts[0], "")
+    if len(parts) > 1:
+        return to_platform(name, parts[1], "".join(parts[2:]), version)
+    if parts[0].lower() in _GO_ARCHITECTURES | _ARCHITECTURES.keys():
         return to_platform(host.os, parts[0])
-    if len(parts) == 1:
-        return to_platform(parts[0], host.architecture, host.variant)
-    return to_platform(*parts)
+    if name.lower() not in _SYSTEMS:
+        raise InvalidPlatform(f"{_quoted(text)}: unknown operating system or architecture")
+    return to_platform(name, host.architecture, host.variant, version)
 
 
-def _known_architecture(text: str) -> bool:
-    known = {"amd64", "386", "arm", "arm64", "ppc64le", "s390x", "riscv64", "mips64le", "loong64"}
-    return text.lower() in known | _ARCHITECTURES.keys()
+def _check_form(text: str, parts: Sequence[str]) -> None:
+    if len(parts) > 3:
+        raise InvalidPlatform(f"{_quoted(text)}: cannot parse platform specifier")
+    if not _OS.fullmatch(parts[0]):
+        raise InvalidPlatform(
+            f"{_quoted(parts[0])} is an invalid OS component of {_quoted(text)}: OSAndVersion "
+            f"specifier component must match {_quoted(f'^{_OS.pattern}$')}"
+        )
+    for part in parts[1:]:
+        if not _PART.fullmatch(part):
+            raise InvalidPlatform(
+                f"{_quoted(part)} is an invalid component of {_quoted(text)}: platform specifier "
+                f"component must match {_quoted(f'^{_PART.pattern}$')}"
+            )
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def runnable(host: Platform) -> list[Platform]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from aiohttp import web
 
@@ -23,6 +24,7 @@ from pier.errors import (
     Unavailable,
 )
 from pier.images.model import Image
+from pier.images.remote import import_url
 from pier.images.transfer import Step
 from pier.oci.reference import parse_reference
 from pier.registry.queries import SearchFilters
@@ -72,23 +74,23 @@ def pull_reference(name: str, tag: str) -> tuple[str, bool]:
 
 
 async def _import(call: Call) -> web.StreamResponse:
-    if call.text("fromSrc") != "-":
-        raise NotSupported("importing from a URL is not supported by Pier yet; send the archive")
+    source = call.text("fromSrc")
     repository, tag = call.text("repo"), call.text("tag")
     reference = f"{repository}:{tag}" if repository and tag else repository
     if reference:
         parse_reference(reference)
 
+    asked: dict[str, Any] = {  # keyword arguments of two functions
+        "reference": reference,
+        "message": call.text("message"),
+        "changes": call.texts("changes"),
+        "platform": call.text("platform"),
+    }
+    if source != "-":
+        return await send_progress(call.request, import_url(call.engine.images, source, **asked))
+
     async def steps() -> AsyncIterator[Step]:
-        image: Image = await settled(
-            call.engine.images.import_(
-                body_chunks(call),
-                reference=reference,
-                message=call.text("message"),
-                changes=call.texts("changes"),
-                platform=call.text("platform"),
-            )
-        )
+        image: Image = await settled(call.engine.images.import_(body_chunks(call), **asked))
         yield Step(status=image.id)
 
     return await send_progress(call.request, steps())
