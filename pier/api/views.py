@@ -1,6 +1,7 @@
 """Collecting what an answer about a container needs from the engine's parts."""
 
 import contextlib
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from pier.api.call import Engine
@@ -9,6 +10,7 @@ from pier.api.schema.endpoints import EndpointSettings, from_endpoint
 from pier.api.schema.networks import live_settings
 from pier.containers.model import Container
 from pier.containers.spec import EndpointSpec
+from pier.containers.store import link_names
 from pier.errors import NotFound, PierError
 
 
@@ -18,6 +20,7 @@ class Views:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._images: dict[str, str] = {}
+        self._linked: dict[str, list[str]] | None = None
         self._networks = {network.name: network.id for network in engine.networks.list_()}
 
     def view(self, container: Container) -> View:
@@ -28,7 +31,17 @@ class Views:
             ports=self._ports(container),
             image_name=self._image_name(container),
             links=tuple(self._links(container)),
+            names=tuple(self._names(container)),
         )
+
+    def _names(self, container: Container) -> list[str]:
+        """Its own, and those by which containers that are linked to it know it."""
+        if self._linked is None:
+            self._linked = defaultdict(list)
+            for user in self._engine.containers.list_():
+                for alias, other_id in link_names(user).items():
+                    self._linked[other_id].append(f"/{user.name}/{alias}")
+        return sorted([f"/{container.name}", *self._linked.get(container.id, ())])
 
     def _links(self, container: Container) -> Iterator[str]:
         """Kept by ID, shown by name; one to a container that is gone, or damaged, is not shown."""

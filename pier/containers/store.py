@@ -62,6 +62,14 @@ def checked_name(name: str) -> str:
     return bare
 
 
+def link_names(container: Container) -> dict[str, str]:
+    """What it calls those it is linked to on the default bridge: IDs by alias."""
+    if container.spec.host.network_mode != "bridge":
+        return {}
+    pairs = (text.partition(":") for text in container.spec.host.links)
+    return {alias: other_id for other_id, _, alias in pairs}
+
+
 class ContainerStore:
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -163,8 +171,13 @@ class ContainerStore:
         return [str(row["id"]) for row in rows.fetchall()]
 
     def id_of(self, name: str) -> str:
-        """The ID that a name, an ID or a prefix means, readable or not. Raises NoSuchContainer."""
-        found = self._exact_id(name) or self.holder(name.removeprefix("/")) or self._prefixed(name)
+        """The ID that an ID, a name, a link ("user/alias") or a prefix means, readable or not.
+
+        Raises NoSuchContainer, AmbiguousPrefix.
+        """
+        bare = name.removeprefix("/")
+        exact = self._exact_id(name) or self.holder(bare) or self._linked(bare)
+        found = exact or self._prefixed(name)
         if found is None:
             raise NoSuchContainer(name)
         return found
@@ -172,6 +185,13 @@ class ContainerStore:
     def _exact_id(self, container_id: str) -> str | None:
         known = container_id in self._cache or self._row(container_id) is not None
         return container_id if known else None
+
+    def _linked(self, name: str) -> str | None:
+        user, slash, alias = name.rpartition("/")
+        holder = self.holder(user) if slash else None
+        for container in self._readable(holder) if holder else ():
+            return link_names(container).get(alias)
+        return None
 
     def _prefixed(self, prefix: str) -> str | None:
         if not _HEX.fullmatch(prefix):

@@ -1,5 +1,7 @@
 """Looking at containers: list, inspect, top, changes; and making an image of one."""
 
+from dataclasses import replace
+
 from aiohttp import web
 
 from pier.api import answers, listing
@@ -66,14 +68,7 @@ async def _with_size(engine: Engine, view: View) -> View | None:
         rw, root_fs = await sizes(engine, view.container)
     except NotFound:
         return None
-    return View(
-        container=view.container,
-        endpoints=view.endpoints,
-        ports=view.ports,
-        image_name=view.image_name,
-        size_rw=rw,
-        size_root_fs=root_fs,
-    )
+    return replace(view, size_rw=rw, size_root_fs=root_fs)
 
 
 async def inspect(call: Call) -> web.StreamResponse:

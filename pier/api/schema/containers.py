@@ -67,6 +67,8 @@ class View:
     sandbox_path: str = ""
     links: Sequence[str] = ()
     """ "/other:/user/alias"."""
+    names: Sequence[str] = ()
+    """In a list: its own, and "/user/alias" for each link to it."""
 
 
 class HealthLogJson(msgspec.Struct, rename="pascal"):
@@ -324,7 +326,7 @@ def summary_json(view: View, version: ApiVersion, now_ns: int) -> SummaryJson:
     host, health = container.spec.host, container.status.health
     summary = SummaryJson(
         id=container.id,
-        names=[f"/{container.name}"],
+        names=list(view.names) or [f"/{container.name}"],
         image=view.image_name or container.spec.image,
         image_id=container.image_id,
         command=_command(container.path_and_args),
