@@ -27,10 +27,11 @@ async def send_progress(
         first = await anext(steps, None)
         response = await answers.open_stream(request, answers.JSON)
         if first is not None:
-            await _send(response, first)
             try:
+                if _is_news(first) or not quiet:
+                    await _send(response, first)
                 async for step in steps:
-                    if not quiet or isinstance(step, bytes) or _is_news(step):
+                    if _is_news(step) or not quiet:
                         await _send(response, step)
             except PierError as error:
                 await _send(response, Step(error=str(error)))
@@ -38,8 +39,8 @@ async def send_progress(
     return response
 
 
-def _is_news(step: ProgressStep) -> bool:
-    return bool(step.stream or step.error or step.aux)
+def _is_news(step: ProgressStep | bytes) -> bool:
+    return isinstance(step, bytes) or bool(step.stream or step.error or step.aux)
 
 
 async def _send(response: web.StreamResponse, step: ProgressStep | bytes) -> None:

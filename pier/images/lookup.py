@@ -2,11 +2,13 @@
 
 import re
 
+from pier.errors import InvalidArgument, PierError
 from pier.images.model import Image, NoSuchImage
 from pier.images.records import ImageRecords
-from pier.oci.reference import Reference, find_reference
+from pier.oci.reference import Reference, find_reference, parse_reference
 
-_ID = re.compile(r"(?:sha256:)?([a-f0-9]{4,64})")
+_ID = re.compile(r"(?:sha256:)?([a-f0-9]{1,64})")
+_WHOLE_ID = re.compile(r"[a-f0-9]{64}")
 
 
 def is_id_of(name: str, image: Image) -> bool:
@@ -35,8 +37,7 @@ def find_image(records: ImageRecords, name: str) -> Image | None:
 def _by_reference(records: ImageRecords, reference: Reference) -> Image | None:
     if reference.digest is None:
         return records.find_tagged(str(reference))
-    at_digest = reference.with_digest(reference.digest)
-    return records.find_tagged(str(at_digest)) or records.find(reference.digest)
+    return records.find_tagged(str(reference.with_digest(reference.digest)))
 
 
 def find_damaged(records: ImageRecords, name: str) -> str:
@@ -49,8 +50,12 @@ def find_damaged(records: ImageRecords, name: str) -> str:
     return found[0] if len(found) == 1 else ""
 
 
-def missing(records: ImageRecords, name: str) -> NoSuchImage:
-    """The error for a name that means nothing, in Docker's words."""
-    reference = None if name.startswith("sha256:") else parse_name(name)
+def missing(records: ImageRecords, name: str) -> PierError:
+    """The error for a name that means nothing, or that can be no name, in Docker's words."""
     damage = records.damaged.reason(find_damaged(records, name))
-    return NoSuchImage(reference.familiar() if reference else name, damage)
+    if name.startswith("sha256:") or _WHOLE_ID.fullmatch(name):
+        return NoSuchImage(name, damage)
+    try:
+        return NoSuchImage(parse_reference(name).tagged().familiar(), damage)
+    except InvalidArgument as error:
+        return error

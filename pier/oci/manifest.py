@@ -148,7 +148,9 @@ def parse_manifest(data: bytes, media_type: str = "") -> Manifest | Index:
 
 def _from_wire(wire: _Wire, media_type: str, data: bytes) -> Manifest | Index:
     both = wire.manifests is not None and (wire.config or wire.layers)
-    if wire.schema_version != 2 or both:
+    # Tools that write layouts forget the version; what the document calls itself will do.
+    version = wire.schema_version or (2 if wire.media_type in ACCEPTED else 0)
+    if version != 2 or both:
         raise InvalidManifest("neither an image manifest nor an index")
     if wire.manifests is not None and media_type not in MANIFESTS:
         return _index(wire, media_type or OCI_INDEX, wire.manifests, data)

@@ -215,4 +215,5 @@ def test_progress_has_a_detail_and_an_error_has_both_forms() -> None:
 def test_sizes_have_four_digits() -> None:
     assert human_size(999) == "999B"
     assert human_size(1_234_567) == "1.235MB"
-    assert progress_bar(10, 0) == "10B"
+    assert progress_bar(10, 0) == "     10B"
+    assert progress_bar(50, 50) == f"[{'=' * 50}>]      50B/50B"

@@ -169,16 +169,31 @@ HOST = Platform("linux", "amd64")
     [("linux/amd64", "linux/amd64"), ("linux/arm64/v8", "linux/arm64"), ("arm64", "linux/arm64"),
      ("linux/x86_64", "linux/amd64"), ("linux/armhf", "linux/arm/v7"), ("linux", "linux/amd64"),
      ("linux/arm", "linux/arm/v7"), ("linux/arm/6", "linux/arm/v6"), ("aarch64", "linux/arm64"),
-     ("Linux/AMD64", "linux/amd64")],
+     ("Linux/AMD64", "linux/amd64"), ("macos", "darwin/amd64"), ("windows(10.0)", "windows/amd64"),
+     ("linux/nonsense", "linux/nonsense"), ("386", "linux/386")],
 )  # fmt: skip
 def test_platforms_have_one_form(text: str, expected: str) -> None:
     assert str(parse_platform(text, HOST)) == expected
 
 
-@pytest.mark.parametrize("text", ["", "a/b/c/d", "linux/", "linux/am d64"])
-def test_bad_platforms_are_refused(text: str) -> None:
-    with pytest.raises(InvalidArgument):
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("foobar", '"foobar": unknown operating system or architecture: invalid argument'),
+        ("a/b/c/d", '"a/b/c/d": cannot parse platform specifier: invalid argument'),
+        ("linux/", '"" is an invalid component of "linux/": platform specifier component must '
+         'match "^[A-Za-z0-9_.-]+$": invalid argument'),
+        ("", '"" is an invalid OS component of "": OSAndVersion specifier component must match '
+         r'"^([A-Za-z0-9_-]+)(?:\\(([A-Za-z0-9_.%-]*)((?:\\+[A-Za-z0-9_.%-]+)*)\\))?$"'
+         ": invalid argument"),
+        ("linux/am d64", '"am d64" is an invalid component of "linux/am d64": platform specifier '
+         'component must match "^[A-Za-z0-9_.-]+$": invalid argument'),
+    ],
+)  # fmt: skip
+def test_bad_platforms_are_refused(text: str, why: str) -> None:
+    with pytest.raises(InvalidArgument) as refused:
         parse_platform(text, HOST)
+    assert str(refused.value) == why
 
 
 def test_the_nearest_platform_is_chosen() -> None:

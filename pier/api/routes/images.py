@@ -18,6 +18,7 @@ from pier.api.schema.images import (
     summary_json,
 )
 from pier.api.schema.prune import prune_labels, prune_until
+from pier.api.schema.words import parse_moment
 from pier.errors import InvalidArgument
 from pier.images.model import HistoryEntry, Image
 
@@ -57,8 +58,7 @@ def _visible(images: Sequence[Image], *, everything: bool) -> Iterable[Image]:
 def _within(call: Call, images: Iterable[Image], filters: Filters) -> Iterable[Image]:
     before = [call.engine.images.get(name).created_ns for name in filters.get("before")]
     since = [call.engine.images.get(name).created_ns for name in filters.get("since")]
-    if until := prune_until(filters, call.now_ns):
-        before.append(until)
+    before += [parse_moment(text, call.now_ns) for text in filters.get("until") if text]
     return (
         image
         for image in images

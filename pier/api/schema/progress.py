@@ -53,7 +53,7 @@ class MessageJson(msgspec.Struct, kw_only=True):
 
 
 def message_json(event: ProgressStep) -> MessageJson:
-    """One step; a step with a status and an ID always has a progressDetail, as in Docker."""
+    """One step; with a status, and an ID or a size, there is a progressDetail, as in Docker."""
     message = MessageJson(
         stream=event.stream or UNSET,
         status=event.status or UNSET,
@@ -63,7 +63,7 @@ def message_json(event: ProgressStep) -> MessageJson:
     if event.error:
         message.error = event.error
         message.error_detail = ErrorDetailJson(event.error_code, event.error)
-    elif event.status and event.id:
+    elif event.status and (event.id or event.total):
         message.progress_detail = ProgressDetailJson(event.current, event.total)
     if event.current:
         message.progress = progress_bar(event.current, event.total)
@@ -76,10 +76,10 @@ _BAR = 50
 def progress_bar(current: int, total: int) -> str:
     """The bar old clients print as they get it."""
     if total <= 0 or current > total:
-        return human_size(current)
-    done = current * _BAR // total
-    bar = "=" * done + (">" if done < _BAR else "")
-    return f"[{bar:<{_BAR}}]  {human_size(current)}/{human_size(total)}"
+        return f"{human_size(current):>8}"
+    done = current * 100 // total * _BAR // 100
+    bar = f"{'=' * done}>{' ' * (_BAR - done)}"
+    return f"[{bar}] {human_size(current):>8}/{human_size(total)}"
 
 
 def human_size(size: float) -> str:
