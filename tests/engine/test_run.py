@@ -247,7 +247,7 @@ def test_what_happened_is_told_in_dockers_order(daemon: Daemon) -> None:
     said = daemon.docker("events", "--since", since, "--until", repr(time.time()),
                          "--format", "{{.Type}} {{.Action}}")  # fmt: skip
     start = ["network connect", "volume mount", "container start"]
-    end = ["container die", "volume unmount", "network disconnect"]
+    end = ["volume unmount", "network disconnect", "container die"]
     assert said.splitlines() == [
         "volume create", "container create", *start, "container top",
         "container kill", "container kill", *end, "container stop",

@@ -42,13 +42,17 @@ def test_an_imported_image_is_found_by_all_its_names(images: Images) -> None:
         ("nope", "No such image: nope:latest"),
         ("a/b:1", "No such image: a/b:1"),
         ("sha256:abcd", "No such image: sha256:abcd"),
-        ("Bad Name", "No such image: Bad Name"),
     ],
 )
 def test_a_missing_image_is_named(images: Images, name: str, words: str) -> None:
     with pytest.raises(NotFound) as caught:
         images.get(name)
     assert str(caught.value) == words
+
+
+def test_what_can_be_no_name_is_not_looked_for(images: Images) -> None:
+    with pytest.raises(InvalidArgument, match="invalid reference format: repository name"):
+        images.get("Bad Name")
 
 
 def test_what_is_refused_at_import_leaves_nothing(images: Images) -> None:
