@@ -208,5 +208,5 @@ def from_mount_point(mount: MountPoint) -> MountPointJson:
         driver=(mount.driver or "local") if volume else UNSET,
         mode=mount.mode,
         writable=mount.writable,
-        propagation=mount.propagation,
+        propagation="rprivate" if mount.kind == "image" else mount.propagation,
     )
