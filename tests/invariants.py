@@ -131,11 +131,12 @@ def _made_by_pier(name: str, address: str) -> bool:
 
 
 def _published(daemon: Daemon) -> set[str]:
-    """Host ports: the last of a key's parts."""
+    """Host ports: the last of a key's parts, in the maps of ports."""
     table = ["nft", "-j", "list", "table", "inet", f"pier-{daemon.bridge}"]
     listed = json.loads(subprocess.run(table, capture_output=True, check=True).stdout)
     maps = [entry["map"] for entry in listed["nftables"] if "map" in entry]
-    return {str(key["concat"][-1]) for found in maps for key, _ in found.get("elem", ())}
+    keys = [key for found in maps for key, _ in found.get("elem", ())]
+    return {str(key["concat"][-1]) for key in keys if isinstance(key, dict)}
 
 
 def _facts(daemon: Daemon, records: _Records) -> Iterator[str]:

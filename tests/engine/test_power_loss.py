@@ -186,6 +186,7 @@ def mend(daemon: Daemon, site: Site, name: str) -> None:
     daemon.docker("run", "--rm", "--network", "none", name, *CHECK)
 
 
+@pytest.mark.timeout(180 + 20 * CUTS)
 def test_whenever_the_power_goes_all_that_is_left_works(
     disk: Disk, site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
