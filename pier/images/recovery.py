@@ -61,8 +61,8 @@ async def _recover_snapshots(images: Library, *, lost_power: bool) -> set[str]:
     for chain_id, parent in snapshotter.parents().items() if suspects else ():
         if chain_id not in suspects and parent not in lost:
             continue
-        snapshotter.lose(chain_id)
         if parent in lost or not await _unpacked_again(images, chain_id, parent):
+            snapshotter.lose(chain_id)
             lost.add(chain_id)
             log.warning("layer %s was lost", chain_id)
     return lost

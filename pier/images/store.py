@@ -149,7 +149,8 @@ class Images(Library):
     ) -> Pruned:
         """Remove unused images: untagged ones, or with dangling=False all without containers."""
         removed: list[Removed] = []
-        self._forget_damaged(dangling=dangling)
+        if not (until_ns or labels or not_labels):
+            self._forget_damaged(dangling=dangling)
         self.leases.end_left()
         for image in self.list_():
             children = bool(self.records.children(image.id))

@@ -111,16 +111,29 @@ class Unpacker:
         self._snapshotter.remove(key)
 
     async def place(
-        self, key: str, extracted: Extracted, parent: str, chain_id: str, lease: str = ""
+        self,
+        key: str,
+        extracted: Extracted,
+        parent: str,
+        chain_id: str,
+        lease: str = "",
+        *,
+        instead: bool = False,
     ) -> None:
-        """Commit an extracted layer on top of the chain `parent` ("" for none)."""
+        """Commit an extracted layer on top of the chain `parent` ("" for none).
+
+        instead: take the place of one that is there.
+        """
         if lease:
             self._leases.add(lease, "snapshot", chain_id)
         directories = self._snapshotter.chain(parent)
         await asyncio.to_thread(
             inherit, self._snapshotter.directory(key), directories, extracted.implied
         )
-        self._snapshotter.commit(key, chain_id, parent=parent or None, size=extracted.size)
+        with self._snapshotter.transaction():
+            if instead:
+                self._snapshotter.lose(chain_id)
+            self._snapshotter.commit(key, chain_id, parent=parent or None, size=extracted.size)
 
     async def chain(
         self,
@@ -144,11 +157,18 @@ class Unpacker:
             parent = key
 
     async def again(self, layer: Descriptor, diff_id: Digest, parent: str, chain_id: str) -> None:
-        """Make one snapshot that was lost anew, from its blob."""
-        await self._one(layer, diff_id, parent, chain_id, no_progress)
+        """Make one snapshot anew, from its blob; the one that is there is lost then."""
+        await self._one(layer, diff_id, parent, chain_id, no_progress, instead=True)
 
     async def _one(
-        self, layer: Descriptor, diff_id: Digest, parent: str, chain_id: str, progress: Progress
+        self,
+        layer: Descriptor,
+        diff_id: Digest,
+        parent: str,
+        chain_id: str,
+        progress: Progress,
+        *,
+        instead: bool = False,
     ) -> None:
         key = self.prepare()
         path, directory = self._content.path(layer.digest), self.directory(key)
@@ -157,7 +177,7 @@ class Unpacker:
             extracted = await asyncio.to_thread(
                 extract_file, path, directory, diff_id, size, progress
             )
-            await self.place(key, extracted, parent, chain_id)
+            await self.place(key, extracted, parent, chain_id, instead=instead)
         finally:
             self.drop(key)
 

@@ -44,7 +44,7 @@ _PARENTS = """
         UNION ALL
         SELECT s.id, s.key, t.key, depth + 1
         FROM snapshots s JOIN tree t ON s.parent = t.id WHERE s.kind = ?1
-    ) SELECT key, parent FROM tree WHERE substr(key, 1, 5) != 'lost/' ORDER BY depth
+    ) SELECT key, parent FROM tree ORDER BY depth
 """
 
 
@@ -81,6 +81,7 @@ class Snapshotter:
         self._root = root
         self._database = database
         self._trash = Trash(root / "trash")
+        self.transaction = database.transaction
         self.added: Callable[[], None] = nobody_asks
         """Called after each new committed snapshot."""
 
@@ -225,25 +226,26 @@ class Snapshotter:
 
     def doubted(self) -> set[str]:
         """Chain IDs of the committed snapshots that may not be on the disk."""
-        return {row["key"] for row in self._committed() if not row["durable"]}
+        return {_chain_id(row) for row in self._committed() if not row["durable"]}
 
     def missing(self) -> set[str]:
-        """Chain IDs of the committed snapshots whose directory is gone."""
-        return {row["key"] for row in self._committed() if not self._fs(row["id"]).is_dir()}
+        """Chain IDs of the committed snapshots whose directory is gone, and of lost ones."""
+        return {_chain_id(row) for row in self._committed() if not self._fs(row["id"]).is_dir()}
 
     def _committed(self) -> list[sqlite3.Row]:
         return self._database.execute(
-            "SELECT id, key, durable FROM snapshots WHERE kind = ? AND substr(key, 1, ?) != ?",
-            (COMMITTED, len(_LOST), _LOST),
+            "SELECT id, key, durable FROM snapshots WHERE kind = ?", (COMMITTED,)
         ).fetchall()
 
     def parents(self) -> Mapping[str, str]:
         """The chain ID that each committed snapshot stands on ("" for nothing), bottom first."""
         rows = self._database.execute(_PARENTS, (COMMITTED,)).fetchall()
-        return {row["key"]: row["parent"] for row in rows}
+        return {_chain_id(row): row["parent"].removeprefix(_LOST) for row in rows}
 
     def lose(self, chain_id: str) -> None:
-        """Mark a committed snapshot as lost, and remove what is left of its files."""
+        """Mark a committed snapshot as lost, if it is not, and remove what is left of its files."""
+        if not self.exists(chain_id):
+            return
         number = self._committed_id(chain_id)
         with self._database.transaction():
             self._database.execute(
@@ -292,3 +294,7 @@ class Snapshotter:
     def _has_children(self, number: int) -> bool:
         query = "SELECT 1 FROM snapshots WHERE parent = ?"
         return self._database.execute(query, (number,)).fetchone() is not None
+
+
+def _chain_id(row: sqlite3.Row) -> str:
+    return str(row["key"]).removeprefix(_LOST)

@@ -12,6 +12,7 @@ from pier.images.records import ImageRecords
 from pier.images.recovery import recover
 from pier.images.store import Images
 from pier.oci.digest import Digest
+from pier.oci.image import chain_ids
 from pier.store.durability import Durability
 from pier.store.leases import Leases
 from pier.store.snapshots import SnapshotLost
@@ -149,6 +150,18 @@ def test_a_layer_s_directory_that_is_gone_is_unpacked_again(images: Images) -> N
     assert images.get("app:1").id == image.id
     layers = images.snapshotter.overlay("container/1").lower
     assert (Path(layers[-1]) / "etc" / "lower").read_bytes() == b"lower"
+
+
+def test_a_recovery_that_was_cut_short_is_finished(images: Images) -> None:
+    image = loaded(images)
+    bottom = images.layer_directories(image)[-1]
+    images.snapshotter.lose(chain_ids(image.layers)[0])
+    assert images.snapshotter.exists(image.chain_id)
+    begin(images)
+    assert images.get("app:1").id == image.id
+    assert images.layer_directories(image)[-1] != bottom
+    assert (Path(images.layer_directories(image)[-1]) / "etc" / "lower").read_bytes() == b"lower"
+    assert not images.database.execute("SELECT * FROM snapshots WHERE key LIKE 'lost/%'").fetchall()
 
 
 def test_what_stands_on_a_lost_layer_is_lost_and_comes_back_with_it(images: Images) -> None:
