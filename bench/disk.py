@@ -33,6 +33,8 @@ def own_disk() -> Iterator[Path]:
             yield root
         finally:
             if made:
+                # An engine that has ended may have left somebody who waits for the disk.
+                subprocess.run(["sync", "--file-system", str(root)], check=True)
                 subprocess.run(["umount", "--recursive", str(root)], check=True)
 
 

@@ -160,10 +160,21 @@ def examine(daemon: Daemon, site: Site) -> Counter[str]:
     for names in re.findall(r"image (.*) is damaged and not listed", log):
         found["damaged images"] += 1
         mend(daemon, site, names.split(", ")[0])
-    with contextlib.suppress(AssertionError):  # a restart policy is at work
-        wait_until(lambda: not wrong(daemon), "all holds")
-    assert wrong(daemon) == []
+    check_all_holds(daemon)
     return found
+
+
+def check_all_holds(daemon: Daemon) -> None:
+    """Before long: a restart policy may be at work."""
+    found: list[str] = []
+
+    def holds() -> bool:
+        found[:] = wrong(daemon)
+        return not found
+
+    with contextlib.suppress(AssertionError):
+        wait_until(holds, "all holds")
+    assert found == []
 
 
 def wrong(daemon: Daemon) -> list[str]:
