@@ -29,6 +29,7 @@ from pier.linux.mount_options import parse_mount_options
 from pier.linux.trees import remove_tree, tree_size
 from pier.store.database import Database
 from pier.store.rows import RowReader
+from pier.threads import Bulkhead
 
 LOCAL = "local"
 ANONYMOUS_LABEL = "com.docker.volume.anonymous"
@@ -39,6 +40,9 @@ _OPTIONS = frozenset(("type", "device", "o", "size"))
 _NEEDED_WITH = {"device": ("type",), "type": ("device",), "o": ("device", "type")}
 _NETWORK_TYPES = frozenset(("nfs", "nfs4", "cifs"))
 _PASSWORD = re.compile(r"password=[^,]*")
+_MOUNTING = Bulkhead("mounts of volumes", most=64)
+_MEASURING = Bulkhead("measurements of volumes", most=64, of_one=4)
+"""A volume may be a file system of the network, whose server is away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +173,8 @@ class Volumes:
 
     async def usage(self, name: str) -> int:
         """Bytes in it, for `system df`."""
-        return await asyncio.to_thread(tree_size, self.get(name).mountpoint)
+        mountpoint = self.get(name).mountpoint
+        return await _MEASURING.run(lambda: tree_size(mountpoint), owner=name)
 
     def create(
         self,
@@ -249,7 +254,7 @@ class Volumes:
         async with self._lock(name):
             volume = self.get(name)
             if volume.needs_mount:
-                await asyncio.to_thread(_mount, volume)
+                await _MOUNTING.run(lambda: _mount(volume))
             self._active.setdefault(name, set()).add(container_id)
             return volume.mountpoint
 

@@ -9,6 +9,7 @@ streams     stdcopy frames and header blocks (pure)
 dispatch    from a request to its route, from an error to its status
 call        one call as a route sees it: parameters, body, filters
 answers     JSON, empty and streamed answers; what ends when its client leaves
+transfers   archives in and out, cut off when they do not move
 progress    the steps of pulls, loads and builds, streamed
 schema/     Docker's JSON and its translation (pure)
 routes/     the endpoints, by subject

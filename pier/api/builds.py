@@ -7,9 +7,9 @@ from pier.api.build_request import build_request
 from pier.api.build_stream import Manner, build_stream, check_stream
 from pier.api.call import Call
 from pier.api.progress import send_progress
-from pier.api.routes.archive import body_chunks
 from pier.api.schema.filters import Filters
 from pier.api.schema.prune import prune_until
+from pier.api.transfers import body_chunks
 from pier.build.pruning import PruneRequest
 from pier.errors import InvalidArgument, NotSupported
 

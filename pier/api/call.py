@@ -4,6 +4,7 @@ Reading parameters has Docker's rules: a flag is true for anything but a few wor
 be JSON and nothing behind it, filters come in two encodings.
 """
 
+import asyncio
 import inspect
 import re
 import time
@@ -27,6 +28,8 @@ T = TypeVar("T")
 Engine = Any
 
 MAX_BODY = 16 * 1024 * 1024
+BODY_S = 300.0
+"""How long a body of JSON may take; archives have their own measure (api/transfers.py)."""
 _FALSE = ("", "0", "no", "false", "none")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,19}")
 
@@ -34,6 +37,11 @@ _NUMBER = re.compile(r"[+-]?[0-9]{1,19}")
 class UnsupportedContentType(InvalidArgument):
     def __init__(self, given: str) -> None:
         super().__init__(f"unsupported Content-Type header ({given}): must be 'application/json'")
+
+
+class BodyTooSlow(InvalidArgument):
+    def __init__(self) -> None:
+        super().__init__(f"the request's body was not there after {BODY_S:.0f} seconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +100,10 @@ class Call:
         if (self.request.content_length or 0) > MAX_BODY:
             raise BodyTooLarge
         try:
-            data = await self.request.read()
+            async with asyncio.timeout(BODY_S):
+                data = await self.request.read()
+        except TimeoutError:
+            raise BodyTooSlow from None
         except web.HTTPRequestEntityTooLarge:
             raise BodyTooLarge from None
         if data:

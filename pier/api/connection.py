@@ -25,6 +25,8 @@ LONGEST_HEAD = 1024 * 1024
 """Go's bound too: build arguments come in the query, credentials in headers."""
 LONGEST_BODY = 1024 * 1024
 """Of a request that may take its connection over. A longer one is HTTP's to read, and to refuse."""
+HEAD_S = 300.0
+"""How long a client may take to ask for something, as in Docker."""
 _HIJACKED = re.compile(
     rb"POST (?:/v[0-9.]+)?/(?:containers/[^ ?]+/attach|exec/[^ ?]+/start)(?:\?[^ ]*)? HTTP/1\.1\r\n"
 )
@@ -63,15 +65,20 @@ def request_length(data: bytes) -> int | None:
 
 
 class Connection(asyncio.Protocol):
-    """The protocol given to asyncio; `inner` is aiohttp's."""
+    """The protocol given to asyncio; `inner` is aiohttp's. `worked()` is called after it ended."""
 
-    def __init__(self, inner: asyncio.Protocol) -> None:
+    def __init__(
+        self, inner: asyncio.Protocol, worked: Callable[[], object] = lambda: None
+    ) -> None:
         self._inner = inner
+        self._worked = worked
         self._phase = Phase.IDLE
         self._early = b""
         self._pending = b""
         self._complete = False
         """The request under way is here to its last byte."""
+        self._deadline: asyncio.TimerHandle | None = None
+        """Ends a client that has not asked for anything until then."""
         self.half_closed = False
         """The client sends nothing more; the answer under way is the last."""
         self._on_lost: set[Callable[[], object]] = set()
@@ -85,11 +92,13 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:  # type: ignore[explicit-override]  # typing.override: 3.12
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
+        self._wait_for_request()
         self._inner.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:  # type: ignore[explicit-override]  # typing.override: 3.12
         match self._phase:
             case Phase.IDLE:
+                self._wait_for_request()
                 self._begin(self._pending + data)
             case Phase.BUSY:
                 self._complete = False
@@ -99,6 +108,17 @@ class Connection(asyncio.Protocol):
             case Phase.TAKEN:
                 if self.sink:
                     self.sink(data)
+
+    def _wait_for_request(self) -> None:
+        if self._deadline is None:
+            loop = asyncio.get_running_loop()
+            self._deadline = loop.call_later(HEAD_S, self.transport.abort)
+
+    def begin_request(self) -> None:
+        """Its head is here whole; called by the application before every request."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
     def _begin(self, data: bytes) -> None:
         """A request starts here, as far as `data` goes."""
@@ -138,11 +158,13 @@ class Connection(asyncio.Protocol):
         self._inner.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:  # type: ignore[explicit-override]  # typing.override: 3.12
+        self.begin_request()
         self.writable.set()
         if self.sink:
             self.sink(b"")
         self._inner.connection_lost(exc)
         self._tell_lost()
+        self._worked()
 
     def finish_request(self) -> None:
         """The handler is done; called by the application after every request."""

@@ -122,6 +122,8 @@ class Dispatcher:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         connection = connection_of(request)
+        if connection is not None:
+            connection.begin_request()
         try:
             return await self._answer(request)
         except Exception as error:  # every error becomes an answer, here and nowhere else

@@ -24,7 +24,7 @@ from pier.archive.extract import portable_xattr
 from pier.archive.header import BLOCK_SIZE, END, format_entry, padding
 from pier.archive.walk import Directory, Found, open_regular
 
-_CHUNK = 1024 * 1024
+_CHUNK = 128 * 1024
 _ZEROS = bytes(64 * 1024)
 _MIN_HOLES = 64 * 1024
 """Bytes that must be holes before a file is written as a sparse one."""

@@ -16,10 +16,11 @@ from pier.build.sources import below
 from pier.build.steps import is_git_url
 from pier.errors import InvalidArgument
 from pier.images.feed import work_on
-from pier.threads import blocking
+from pier.threads import Bulkhead, blocking
 
 PARCEL_MAIN = "context"
 """Where the main context is in a parcel of several."""
+_THREADS = Bulkhead("build contexts", most=256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +54,14 @@ class Intake:
             place = unpack_where_it_fits(chunks, quick, roomy)
             return open_context(place, self.request.dockerfile), place
 
-        return await work_on(stream, work)
+        return await work_on(stream, work, _THREADS)
 
     def _places(self) -> tuple[Path, Path]:
         return self.quick / "context", self.directory / "context"
 
     async def _unpacked(self, stream: AsyncIterator[bytes]) -> Path:
         quick, place = self._places()
-        return await work_on(stream, lambda it: unpack_where_it_fits(it, quick, place))
+        return await work_on(stream, lambda it: unpack_where_it_fits(it, quick, place), _THREADS)
 
     async def _fetched(self, remote: str) -> Path:
         place = self.directory / "fetched"

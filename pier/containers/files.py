@@ -31,8 +31,15 @@ from pier.containers.view import View, in_view, kernel_devices, open_root_alone
 from pier.errors import Conflict, Failed
 from pier.images.feed import work_on
 from pier.linux.mount import open_overlay
+from pier.threads import Bulkhead
 
 _ETC = ("hosts", "hostname", "resolv.conf")
+_COPIES = Bulkhead("copies and exports", most=256, of_one=64)
+_LOOKS = Bulkhead("looks at files", most=256, of_one=64)
+"""The files may be a file system that hangs, and a client may stop reading or sending.
+
+Looks are counted apart: a client whose look is refused says "no such directory".
+"""
 
 
 class FilesGone(Conflict):
@@ -58,8 +65,9 @@ class Files:
         container = self._get(name)
         wanted = absolute(path)
         async with self._view(container) as view:
-            return await asyncio.to_thread(
-                in_view, view, lambda root: stat_path(root, wanted, name)
+            return await _LOOKS.run(
+                lambda: in_view(view, lambda root: stat_path(root, wanted, name)),
+                owner=container.id,
             )
 
     async def archive_get(self, name: str, path: str) -> tuple[PathStat, AsyncIterator[bytes]]:
@@ -105,7 +113,7 @@ class Files:
                 in_view(view, work)
 
             try:
-                await work_on(body, extract)
+                await work_on(body, extract, _COPIES, container.id)
             except OSError as error:
                 raise CopyFailed(error) from error
         self._parts.announce(container, "extract-to-dir")
@@ -143,7 +151,9 @@ class Files:
                 lambda write: in_view(
                     view,
                     lambda root: write_tree(root, os.fsencode(path), write, name=name, empty=empty),
-                )
+                ),
+                _COPIES,
+                container.id,
             )
             async with contextlib.aclosing(chunks):
                 async for chunk in chunks:
@@ -155,9 +165,11 @@ class Files:
             opened = (
                 (lambda: open_root_alone(view.pid)) if view.pid else (lambda: open_overlay(overlay))
             )
-            root = await asyncio.to_thread(opened)
+            root = await _COPIES.run(opened, owner=container.id)
             try:
-                chunks = written_by(lambda write: write_tree(root, b"", write))
+                chunks = written_by(
+                    lambda write: write_tree(root, b"", write), _COPIES, container.id
+                )
                 async with contextlib.aclosing(chunks):
                     async for chunk in chunks:
                         yield chunk

@@ -38,9 +38,12 @@ from pier.errors import Conflict, InvalidArgument
 from pier.linux.mount import Overlay, open_overlay
 from pier.runtime import seccomp
 from pier.runtime.mount_targets import Target, check_targets
+from pier.threads import Bulkhead
 
 APPARMOR_PROFILE = "docker-default"
 BUILTIN = "builtin"
+_THREADS = Bulkhead("looks at /etc/passwd", most=256, of_one=16)
+"""The container may have put a file system there that never answers."""
 
 
 class NotShareable(InvalidArgument):
@@ -172,7 +175,7 @@ class Inputs:
         try:
             user = self._exec_user(container, name, quick=True)
         except NotQuick:
-            user = await asyncio.to_thread(self._exec_user, container, name)
+            user = await _THREADS.run(lambda: self._exec_user(container, name), owner=container.id)
         privileged = asked.privileged or host.privileged
         held = to_oci.process_capabilities(spec, self._facts, privileged=privileged)
         security = parse_security_options(

@@ -20,7 +20,8 @@ from pier.containers.log_records import JSON_FILE, Record, count_lines, decode, 
 from pier.runtime.log_file import read_begin
 from pier.runtime.log_format import HEADER_BYTES, TRAILER_BYTES
 
-READ_BYTES = 256 * 1024
+READ_BYTES = 64 * 1024
+"""Held for each reader that stalls; as records of short lines it is a multiple."""
 _BACKWARDS_BYTES = 64 * 1024
 _GZIP = 31
 """zlib's wbits for a gzip member."""

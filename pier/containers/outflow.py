@@ -5,8 +5,11 @@ import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 
-_BUFFER_BYTES = 256 * 1024
-_DEPTH = 16
+from pier.threads import Bulkhead, ended, settled
+
+_BUFFER_BYTES = 128 * 1024
+_LIMIT_BYTES = 256 * 1024
+"""A reader may stall for hours, and many may."""
 
 
 class ReaderGone(Exception):
@@ -19,13 +22,13 @@ class _Outflow:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._chunks: deque[bytes] = deque()
+        self._queued = 0
         self._buffer: list[bytes] = []
         self._buffered = 0
         self._room = threading.Condition()
         self._more = asyncio.Event()
         self.stopped = False
         self.ended = False
-        self.error: BaseException | None = None
 
     def write(self, data: bytes) -> None:
         """In the thread. Waits while the reader is behind; raises ReaderGone."""
@@ -38,16 +41,16 @@ class _Outflow:
         chunk = b"".join(self._buffer)
         self._buffer, self._buffered = [], 0
         with self._room:
-            self._room.wait_for(lambda: len(self._chunks) < _DEPTH or self.stopped)
+            self._room.wait_for(lambda: self._queued < _LIMIT_BYTES or self.stopped)
             if self.stopped:
                 raise ReaderGone
             if chunk:
                 self._chunks.append(chunk)
+                self._queued += len(chunk)
         self._wake()
 
-    def end(self, error: BaseException | None = None) -> None:
+    def end(self) -> None:
         """In the thread, as its last act."""
-        self.error = error
         self.ended = True
         self._wake()
 
@@ -63,16 +66,13 @@ class _Outflow:
             with self._room:
                 if self._chunks:
                     self._room.notify()
-                    return self._chunks.popleft()
+                    chunk = self._chunks.popleft()
+                    self._queued -= len(chunk)
+                    return chunk
                 if self.ended:
                     return b""
                 self._more.clear()
             await self._more.wait()
-
-    async def wait_for_end(self) -> None:
-        while not self.ended:
-            await self._more.wait()
-            self._more.clear()
 
     def _wake(self) -> None:
         if not self._loop.is_closed():
@@ -80,12 +80,12 @@ class _Outflow:
 
 
 async def written_by(
-    work: Callable[[Callable[[bytes], object]], object],
+    work: Callable[[Callable[[bytes], object]], object], threads: Bulkhead, owner: str = ""
 ) -> AsyncGenerator[bytes, None]:
-    """The chunks that `work`, run in a thread, writes. Its error is raised at the end.
+    """The chunks that `work`, run in one of `threads`, writes. Its error is raised at the end.
 
     If the iteration is closed early, `work` gets ReaderGone at its next write, and has ended
-    when this has.
+    when this has. Raises TooManyUnderWay before anything else.
     """
     flow = _Outflow()
 
@@ -94,20 +94,15 @@ async def written_by(
             work(flow.write)
             flow.flush()
         except ReaderGone:
-            flow.end()
-        except BaseException as error:
-            flow.end(error)
-        else:
+            pass
+        finally:
             flow.end()
 
-    # A thread of its own: a reader may be slow for hours, and the executor has few threads.
-    thread = threading.Thread(target=run, name="outflow", daemon=True)
-    thread.start()
+    thread = threads.start(run, owner=owner)
     try:
         while chunk := await flow.next_chunk():
             yield chunk
-        if flow.error is not None:
-            raise flow.error
+        await settled(thread)
     finally:
         flow.stop()
-        await flow.wait_for_end()
+        await ended(thread)

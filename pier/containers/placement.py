@@ -1,9 +1,9 @@
 """A container's mounts through its life: decided at create, ready at start, let go at exit."""
 
 import asyncio
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from pathlib import Path
 from secrets import token_hex
 
 from pier.containers import mounts
@@ -12,7 +12,11 @@ from pier.containers.model import Container, MountPoint
 from pier.containers.parts import Parts
 from pier.containers.spec import ContainerSpec
 from pier.errors import InvalidArgument, NotFound, PierError
+from pier.threads import Bulkhead
 from pier.volumes import Volume
+
+_THREADS = Bulkhead("looks at what containers mount", most=256)
+"""A path of the host may be on a file system that hangs."""
 
 
 class EmptyImage(InvalidArgument):
@@ -38,13 +42,17 @@ class Placement:
             name: self._parts.store.get_other(name)
             for name in volumes_from_names(spec.host.volumes_from)
         }
-        points = mount_points(
-            spec,
-            others,
-            exists=lambda path: Path(path).exists(),
-            new_name=lambda: token_hex(32),
-            of_image=of_image,
-        )
+
+        def decided() -> Sequence[MountPoint]:
+            return mount_points(
+                spec,
+                others,
+                exists=os.path.exists,
+                new_name=lambda: token_hex(32),
+                of_image=of_image,
+            )
+
+        points = await _THREADS.run(decided) if spec.host.mounts else decided()
         requests = {request.target: request for request in spec.host.mounts}
         placed: list[MountPoint] = []
         try:
@@ -118,7 +126,8 @@ class Placement:
                 )
         directory = self._parts.mounts(container.id)
         overlay_of = self._parts.image_overlays(container).__getitem__
-        await asyncio.to_thread(mounts.prepare, container.mounts, directory, overlay_of)
+        if container.mounts:
+            await _THREADS.run(lambda: mounts.prepare(container.mounts, directory, overlay_of))
 
     async def hold_volumes(self, container: Container) -> None:
         """Count a container that runs among its volumes' users; also after a daemon restart."""
@@ -140,14 +149,16 @@ class Placement:
             if await self._parts.volumes.unmount(point.name, container_id):
                 self._tell(point, "unmount", container=container_id)
 
-    def with_sources(self, container: Container) -> tuple[MountPoint, ...]:
+    async def with_sources(self, container: Container) -> tuple[MountPoint, ...]:
         """The mount points with the host paths the runtime binds."""
         points = mounts.with_sources(container.mounts, self._parts.mounts(container.id))
-        return tuple(_as_it_is(point) for point in points)
+        if not points:
+            return ()
+        return await _THREADS.run(lambda: tuple(_as_it_is(point) for point in points))
 
 
 def _as_it_is(point: MountPoint) -> MountPoint:
     """Nothing is mounted below a file; crun 1.8 fails to make one read-only recursively."""
-    if point.kind == "tmpfs" or Path(point.source).is_dir():
+    if point.kind == "tmpfs" or os.path.isdir(point.source):  # noqa: PTH112 - never raises
         return point
     return replace(point, readonly_non_recursive=True)

@@ -116,7 +116,7 @@ class BundleStep:
             container,
             launch.overlay,
             netns_path=launch.netns_path,
-            mounts=self._placement.with_sources(container),
+            mounts=await self._placement.with_sources(container),
             files=self._etc.sources(container),
         )
         launch.config = to_oci(replace(inputs, rootfs=str(bundle / "rootfs")))

@@ -9,11 +9,12 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TypeVar
 
-from pier.threads import ended
+from pier.threads import Bulkhead, ended
 
 T = TypeVar("T")
 
-_LIMIT = 8 * 1024 * 1024
+_LIMIT = 1024 * 1024
+"""What extracts may stall as well, on a file system that hangs, and many may at once."""
 
 
 class Feed:
@@ -86,8 +87,15 @@ class Interrupted(Exception):
     """The work in the thread is no longer wanted."""
 
 
-async def work_on(chunks: AsyncIterator[bytes], work: Callable[[Iterator[bytes]], T]) -> T:
-    """Run `work` in a thread on what arrives; its result. However it ends, so does the thread."""
+async def work_on(
+    chunks: AsyncIterator[bytes],
+    work: Callable[[Iterator[bytes]], T],
+    threads: Bulkhead,
+    owner: str = "",
+) -> T:
+    """Run `work` in one of `threads` on what arrives; its result. However it ends, so does the
+    thread. It begins when there is something to work on. Raises TooManyUnderWay.
+    """
     feed = Feed()
 
     def run() -> T:
@@ -96,9 +104,13 @@ async def work_on(chunks: AsyncIterator[bytes], work: Callable[[Iterator[bytes]]
         finally:
             feed.abandon()
 
-    future = asyncio.get_running_loop().run_in_executor(None, run)
+    source = aiter(chunks)
+    first = await anext(source, b"")
+    future = threads.start(run, owner=owner)
     try:
-        async for chunk in chunks:
+        if first:
+            await feed.put(first)
+        async for chunk in source:
             if not await feed.put(chunk):
                 break
         feed.end()

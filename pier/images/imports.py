@@ -18,8 +18,10 @@ from pier.oci.image import History, ImageConfig, RunConfig
 from pier.oci.platform import Platform, parse_platform
 from pier.oci.reference import Reference, parse_reference
 from pier.store.content import Ingest
+from pier.threads import Bulkhead
 
 DEFAULT_MESSAGE = "Imported from -"
+_THREADS = Bulkhead("image imports", most=256)
 
 
 class SystemNotSupported(InvalidArgument):
@@ -82,7 +84,7 @@ async def _take_in(images: Library, chunks: AsyncIterator[bytes], lease: str) ->
     try:
         with images.content.ingest(None) as ingest:
             work = _Work(ingest, images.unpacker.directory(place))
-            extracted = await work_on(chunks, work)
+            extracted = await work_on(chunks, work, _THREADS)
             images.leases.add(lease, "blob", extracted.diff_id)
             await images.unpacker.place(place, extracted, "", extracted.diff_id, lease)
             remember_layer(images, ingest, extracted.diff_id)

@@ -42,11 +42,13 @@ from pier.oci.manifest import (
 from pier.oci.platform import Platform, WrongPlatform, matches, parse_platform, to_platform
 from pier.oci.reference import Reference
 from pier.store.content import READ_LIMIT
+from pier.threads import Bulkhead
 
 _MAX_MEMBERS = 50_000
 _SAMPLE_S = 0.1
 _HEAD = 8
 _CHUNK = 256 * 1024
+_THREADS = Bulkhead("image loads", most=256)
 
 
 @dataclass(slots=True)
@@ -105,7 +107,7 @@ async def load_archive(
     try:
         with disk_errors(), images.content.workspace() as workspace:
             receiver = _Receiver(workspace, Contents())
-            await work_on(chunks, receiver)
+            await work_on(chunks, receiver, _THREADS)
             planned = plan(receiver.contents, receiver.read, images.host, wanted)
             for one in planned:
                 async for event in _Loading(images, receiver, lease, wanted).run(one):

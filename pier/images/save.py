@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pier.archive.compression import CHUNK
 from pier.archive.entry import DIRECTORY, REGULAR, Entry
 from pier.archive.header import END, format_entry, padding
 from pier.errors import InvalidArgument
@@ -25,6 +24,8 @@ BLOBS = "blobs/sha256/"
 LAYOUT = {"imageLayoutVersion": "1.0.0"}
 NAME_ANNOTATION = "io.containerd.image.name"
 TAG_ANNOTATION = "org.opencontainers.image.ref.name"
+_CHUNK = 256 * 1024
+"""Held for each reader that stalls."""
 
 
 class NothingToSave(InvalidArgument):
@@ -140,7 +141,7 @@ def _blob(digest: Digest, blob: _Blob) -> Iterator[bytes]:
     left = blob.size
     with blob.path.open("rb") as file:
         while left:
-            chunk = file.read(min(CHUNK, left))
+            chunk = file.read(min(_CHUNK, left))
             if not chunk:
                 raise OSError(f"blob {digest} is shorter than it was")
             left -= len(chunk)

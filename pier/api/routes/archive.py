@@ -1,19 +1,16 @@
 """A container's file system from outside: `docker cp` and export."""
 
-from collections.abc import AsyncIterator
-
 from aiohttp import web
 
 from pier.api import answers
 from pier.api.call import Call
 from pier.api.dispatch import Route
 from pier.api.schema.archive import stat_header
+from pier.api.transfers import TAR, body_chunks, send_archive
 from pier.containers.requests import PathStat
 from pier.errors import InvalidArgument
 
-TAR = "application/x-tar"
 _STAT = "X-Docker-Container-Path-Stat"
-_CHUNK = 256 * 1024
 
 
 class NoPath(InvalidArgument):
@@ -29,11 +26,6 @@ def _path(call: Call) -> str:
     return path
 
 
-def body_chunks(call: Call) -> AsyncIterator[bytes]:
-    """The request's body as it comes; it may be endless."""
-    return call.request.content.iter_chunked(_CHUNK)
-
-
 async def stat(call: Call) -> web.StreamResponse:
     found: PathStat = await call.engine.containers.files.archive_stat(call.name, _path(call))
     return answers.empty(200, {_STAT: stat_header(found)})
@@ -42,7 +34,7 @@ async def stat(call: Call) -> web.StreamResponse:
 async def get(call: Call) -> web.StreamResponse:
     found, chunks = await call.engine.containers.files.archive_get(call.name, _path(call))
     headers = {_STAT: stat_header(found)}
-    return await answers.send_bytes(call.request, TAR, chunks, headers)
+    return await send_archive(call.request, TAR, chunks, headers)
 
 
 async def put(call: Call) -> web.StreamResponse:
@@ -58,7 +50,7 @@ async def put(call: Call) -> web.StreamResponse:
 
 async def export(call: Call) -> web.StreamResponse:
     chunks = await call.engine.containers.files.export(call.name)
-    return await answers.send_bytes(call.request, "application/octet-stream", chunks)
+    return await send_archive(call.request, "application/octet-stream", chunks)
 
 
 ROUTES = (

@@ -13,8 +13,8 @@ from pier.api.call import Call, settled
 from pier.api.dispatch import Route
 from pier.api.platforms import image_of, platforms_of
 from pier.api.progress import send_progress
-from pier.api.routes.archive import TAR, body_chunks
 from pier.api.schema.filters import Filters, InvalidFilter
+from pier.api.transfers import TAR, body_chunks, send_archive
 from pier.errors import (
     Failed,
     Forbidden,
@@ -135,7 +135,7 @@ async def save(call: Call) -> web.StreamResponse:
         for name in names:
             await settled(image_of(call, name, 48))
     chunks = await settled(call.engine.images.save(names))
-    return await answers.send_bytes(call.request, TAR, chunks)
+    return await send_archive(call.request, TAR, chunks)
 
 
 def _names(call: Call) -> tuple[str, ...]:
