@@ -6,6 +6,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pier.containers.spec import Ulimit
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostFacts:
@@ -21,6 +23,8 @@ class HostFacts:
     """Known to the kernel and held by the daemon, "CAP_CHOWN" first."""
     hard_limits: Mapping[str, int] = field(default_factory=dict)
     """The daemon's hard resource limits by name ("nofile"); -1 is unlimited."""
+    own_limits: tuple[Ulimit, ...] = ()
+    """What the daemon raised for itself, as it was before: what containers would inherit."""
     raises_limits: bool = True
     """The daemon has CAP_SYS_RESOURCE: it may set limits above its own hard ones."""
     lowers_oom_score: bool = True

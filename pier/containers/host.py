@@ -15,7 +15,7 @@ from pier.containers.devices import DeviceNode
 from pier.containers.facts import HostFacts
 from pier.containers.resources import DeviceNumber
 from pier.containers.rlimits import NAMES, UNLIMITED
-from pier.containers.spec import Device, Resources
+from pier.containers.spec import Device, Resources, Ulimit
 from pier.errors import Failed
 from pier.linux.cgroup import CgroupLayout, layout, read
 
@@ -47,6 +47,7 @@ def read_host_facts() -> HostFacts:
         cpuset_mems=_cpuset(groups, "mems") or _text("/sys/devices/system/node/online"),
         capabilities=held,
         hard_limits=_hard_limits(),
+        own_limits=(_own_limit("nofile", resource.RLIMIT_NOFILE),),
         raises_limits=resourceful,
         lowers_oom_score=resourceful,
         oom_score_adj=int(_text("/proc/self/oom_score_adj") or 0),
@@ -131,9 +132,16 @@ def _hard_limits() -> dict[str, int]:
     for name in NAMES:
         number = getattr(resource, f"RLIMIT_{name.upper()}", None)
         if number is not None:
-            hard = resource.getrlimit(number)[1]
-            limits[name] = UNLIMITED if hard == resource.RLIM_INFINITY else hard
+            limits[name] = _own_limit(name, number).hard
     return limits
+
+
+def _own_limit(name: str, number: int) -> Ulimit:
+    soft, hard = (
+        UNLIMITED if value == resource.RLIM_INFINITY else value
+        for value in resource.getrlimit(number)
+    )
+    return Ulimit(name=name, soft=soft, hard=hard)
 
 
 def _apparmor_profiles(text: str) -> frozenset[str]:

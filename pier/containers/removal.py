@@ -63,12 +63,21 @@ class Remover:
         self._parts.snapshotter.remove(snapshot_key(container_id))
 
     def sweep(self, known: Collection[str]) -> None:
-        """At start: remove directories, bundles and snapshots of containers without a row."""
+        """At start: remove directories, bundles and snapshots of containers without a row.
+
+        What cannot be looked through (no descriptors are left) is left to the next start.
+        """
         for parent in (self._parts.directory(""), self._parts.bundle("")):
-            for path in parent.iterdir() if parent.is_dir() else ():
-                if path.name not in known:
-                    log.info("removing what is left of container %s", path.name)
-                    shutil.rmtree(path, ignore_errors=True)
+            try:
+                left = [path for path in parent.iterdir() if path.name not in known]
+            except FileNotFoundError:
+                continue
+            except OSError:
+                log.exception("%s: nothing was removed", parent)
+                continue
+            for path in left:
+                log.info("removing what is left of container %s", path.name)
+                shutil.rmtree(path, ignore_errors=True)
         for key in self._parts.snapshotter.list_keys(snapshot_key("")):
             if key.removeprefix(snapshot_key("")) not in known:
                 self._parts.snapshotter.remove(key)

@@ -193,8 +193,11 @@ def _has_init(inputs: OciInputs) -> bool:
 def process_rlimits(
     resources: Resources, defaults: Sequence[Ulimit], facts: HostFacts
 ) -> list[dict[str, object]]:
-    """Of every process of a container, an exec's too."""
-    asked = merge(resources.ulimits, defaults)
+    """Of every process of a container, an exec's too.
+
+    What the daemon raised for itself alone is named, or it would be inherited.
+    """
+    asked = merge(resources.ulimits, (*facts.own_limits, *defaults))
     clamped = clamp(asked, hard_limits=facts.hard_limits, raises_limits=facts.raises_limits)
     return rlimits_to_oci(clamped.ulimits)
 

@@ -48,7 +48,7 @@ from pier.images.pull import Puller
 from pier.images.push import Pusher
 from pier.images.recovery import recover
 from pier.images.store import Images
-from pier.linux import cgroup
+from pier.linux import cgroup, descriptors
 from pier.networks.model import DEFAULT_ADDRESS_POOLS, AddressPool, NetworkSettings
 from pier.networks.networks import Networks
 from pier.registry.client import RegistryClient
@@ -122,6 +122,7 @@ async def _build(settings: Settings, stack: AsyncExitStack) -> Engine:
     with contextlib.suppress(OSError):  # the probe of the runtimes has the words for it
         cgroup.make_room()
     facts = read_host_facts()
+    descriptors.raise_limit()  # a running container takes three, and there may be thousands
     events = Events()
     database = Database(paths.database)
     stack.callback(database.close)
