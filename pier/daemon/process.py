@@ -24,6 +24,7 @@ from typing_extensions import override
 from pier.api.app import create_app
 from pier.api.listen import Endpoint, Listener
 from pier.daemon import flags, listeners, systemd
+from pier.daemon.housekeeping import Trimming
 from pier.engine.engine import Engine
 from pier.errors import PierError
 from pier.linux import memory
@@ -32,7 +33,7 @@ from pier.settings import InvalidSettings, Settings, load
 log = logging.getLogger("pier.daemon")
 
 THREADS = 64
-"""For work that blocks: a slow client of `cp` may hold one for minutes."""
+"""For short work on the daemon's own files; what others can hold up has a `Bulkhead`."""
 _LEVELS = {"warn": "WARNING", "fatal": "CRITICAL"}
 
 
@@ -93,20 +94,22 @@ async def _answer(
     arguments: flags.Arguments,
     stop: asyncio.Event,
 ) -> None:
-    http = Listener(create_app(engine))
+    memory.trim()
+    trimming = Trimming()
+    http = Listener(create_app(engine), trimming.worked)
     try:
         await http.open([Endpoint(listener.sock, listener.tls) for listener in opened])
         for listener in opened:
             log.info("API listens on %s", listener.address)
         _on_reload(engine, arguments)
         systemd.notify("READY=1")
-        memory.trim()
         await stop.wait()
         log.info("stopping")
         systemd.notify("STOPPING=1")
     finally:
         await engine.builder.close()  # a build would be waited for
         await http.close()
+        trimming.close()
 
 
 def _on_signals(stop: asyncio.Event) -> None:
