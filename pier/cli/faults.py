@@ -39,3 +39,10 @@ class NoDaemon(Fault):
         if reason:
             text = f"error during connect: {reason}"
         super().__init__(text)
+
+
+class ForcedExit(KeyboardInterrupt):
+    """Asked to end for the third time: whatever is being waited for is left."""
+
+    def __init__(self) -> None:
+        super().__init__("got 3 SIGTERM/SIGINTs, forcefully exiting")

@@ -11,7 +11,7 @@ import sys
 
 from pier.cli.command import Command, Flag, complaint
 from pier.cli.endpoint import GlobalFlags
-from pier.cli.faults import Fault, UsageFault
+from pier.cli.faults import Fault, ForcedExit, UsageFault
 from pier.cli.index import GROUPS, UNSUPPORTED, find_group_command, find_top_command
 from pier.cli.parsing import HelpWanted, Parsed, parse
 from pier.cli.session import Session, err
@@ -49,6 +49,9 @@ def main(words: Sequence[str]) -> int:
     try:
         code = _run(words)
         sys.stdout.flush()
+    except ForcedExit as leaving:
+        err(f"\n{leaving}")
+        return 1
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:

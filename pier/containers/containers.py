@@ -30,7 +30,7 @@ from pier.containers.requests import (
 from pier.containers.state import State
 from pier.containers.stats import read_stats
 from pier.containers.update import Updater
-from pier.containers.waiting import Condition, Waiter, parse_condition
+from pier.containers.waiting import Condition, Waiter, Waiters, parse_condition
 from pier.errors import Conflict, PierError
 from pier.linux.mount import Overlay
 from pier.linux.trees import tree_size
@@ -108,7 +108,15 @@ class Containers:
         return own, own + (image.size if image else 0)
 
     def wait(self, name: str, condition: str) -> Waiter:
-        """Registered when this returns; see `waiting`."""
+        """Registered when this returns; see `waiting`.
+
+        Who waited when an earlier daemon ended asks this one again, maybe after `--rm`.
+        """
+        departed = self._parts.live.find_departed(name)
+        if departed is not None:
+            gone = Waiters().add(parse_condition(condition))
+            gone.resolve(WaitResult(status_code=departed))
+            return gone
         container = self._parts.store.get(name)
         live = self._parts.live[container.id]
         waiter = live.waiters.add(parse_condition(condition))

@@ -1,7 +1,8 @@
 """Further processes in a running container: `docker exec`, and the probes of health checks.
 
-An exec lives in memory: it dies with its container, and its record is dropped some minutes after
-it ended. The process itself has a monitor of its own, forked by the spawner like a container's.
+An exec dies with its container, and its record is dropped some minutes after it ended. It lives in
+memory; one that was started is in its directory too, for the next daemon. The process itself has a
+monitor, as a container's has.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pier.containers.attach import parse_detach_keys
-from pier.containers.exec_records import KEPT_NS, Exec, ExecRecords
+from pier.containers.exec_records import KEPT_NS, Exec, ExecRecords, find_record, keep_record
 from pier.containers.model import Container
 from pier.containers.native_exec import plan
 from pier.containers.parts import Parts
@@ -21,10 +22,20 @@ from pier.containers.requests import ExecRecord, ExecSpec
 from pier.containers.state import State
 from pier.containers.waiting import set_within
 from pier.errors import Conflict, InvalidArgument
-from pier.runtime.monitors import Client, Monitor, MonitorLost, RuntimeFailed
+from pier.runtime.monitors import (
+    Client,
+    Monitor,
+    MonitorLost,
+    RuntimeFailed,
+    adopt,
+    read_exit,
+)
 from pier.runtime.orders import AttachOptions, ConsoleSize, ExecOrder, Exit
 
 NOT_STARTED_CODE = 126
+LOST_CODE = 137
+"""Its container was killed, and its monitor with it."""
+ADOPT_PATIENCE_S = 2.0
 END_PATIENCE_S = 5.0
 """How long a command that ended, or was killed for it took too long, is waited for."""
 
@@ -139,6 +150,7 @@ class Execs:
         self._announce(container, f"exec_start: {_told(found.record.spec.cmd)}", exec_id)
         try:
             order = await self._order(container, found, console_size)
+            keep_record(directory, found.record)
             monitor = await self._parts.spawner.launch_exec(order, prepare)
             pid = await monitor.start()
         except Exception as error:
@@ -184,12 +196,31 @@ class Execs:
         try:
             code = (await monitor.wait()).code
         except MonitorLost:
-            code = 137  # its container was killed, and its monitor with it
+            code = LOST_CODE
         if found.record.exit_code is None:
             self._ended(found, code)
         self._announce(container, "exec_die", found.record.id, exitCode=str(code))
         await monitor.ended()
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+
+    async def restore(self, container: Container) -> None:
+        """Know the execs again that an earlier daemon started, and those that ended since."""
+        for directory in (self._parts.bundle(container.id) / "exec").glob("*"):
+            record = find_record(directory)
+            if record is None or record.id in self._records.execs:
+                continue
+            self._records.add(record, {})
+            found = self._records.get(record.id)
+            monitor = await _adopted(directory)
+            ended = read_exit(directory)
+            if monitor is None or ended is not None:
+                self._ended(found, ended.code if ended else LOST_CODE)
+                await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+                continue
+            found.monitor = monitor
+            found.record = replace(found.record, running=True, pid=monitor.pid)
+            self._parts.live[container.id].execs.add(record.id)
+            self._parts.spawn(self._watch(found, container, monitor, directory))
 
     def _ended(self, found: Exec, code: int) -> None:
         self._records.end(found, code, self._parts.clock_ns())
@@ -298,6 +329,15 @@ class Execs:
 def _told(command: Sequence[str]) -> str:
     """As Docker's events have it: a blank comes after the program, whatever follows."""
     return f"{command[0]} {' '.join(command[1:])}"
+
+
+async def _adopted(directory: Path) -> Monitor | None:
+    """None also from a monitor that does not answer: its container is not to wait for it."""
+    try:
+        async with asyncio.timeout(ADOPT_PATIENCE_S):
+            return await adopt(directory)
+    except TimeoutError:
+        return None
 
 
 def _check_running(container: Container) -> None:

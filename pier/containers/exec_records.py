@@ -1,9 +1,17 @@
-"""The execs there are, and for a while those that were. In memory: none outlives the daemon."""
+"""The execs there are, and for a while those that were.
 
+In memory, and beside its monitor while an exec runs: its process and who is attached to it outlive
+the daemon, and then ask the next one for the exit code.
+"""
+
+import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import NamedTuple
+
+import msgspec
 
 from pier.containers.requests import ExecRecord
 from pier.errors import NotFound
@@ -76,3 +84,21 @@ class ExecRecords:
         ]
         dropped = (self.execs.pop(exec_id, None) for exec_id in forgotten)
         return [found.record for found in dropped if found is not None]
+
+
+_RECORD = "record.json"
+
+
+def keep_record(directory: Path, record: ExecRecord) -> None:
+    """Write `record` into its exec's directory, which is made."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with contextlib.suppress(UnicodeEncodeError):  # half a character in its words
+        (directory / _RECORD).write_bytes(msgspec.json.encode(record))
+
+
+def find_record(directory: Path) -> ExecRecord | None:
+    """What `keep_record` wrote; None for a probe's directory, and for one that is damaged."""
+    try:
+        return msgspec.json.decode((directory / _RECORD).read_bytes(), type=ExecRecord)
+    except (OSError, msgspec.DecodeError):
+        return None

@@ -11,6 +11,9 @@ from pier.containers.attach import Queue
 from pier.containers.waiting import Waiters
 from pier.runtime.monitors import Monitor
 
+DEPARTED = 1024
+"""Of how many containers that were removed the exit codes are remembered."""
+
 
 @dataclass(slots=True)
 class Live:
@@ -26,6 +29,8 @@ class Live:
     restarting_by_user: bool = False
     """`restart`: the exit between stop and start must not remove an --rm container."""
     oom: bool = False
+    adopted: bool = False
+    """An earlier daemon started it: who waited for its end may come to ask again."""
     execs: set[str] = field(default_factory=set)
     health: asyncio.Event = field(default_factory=asyncio.Event)
     """Set: stop probing."""
@@ -36,9 +41,20 @@ class LiveContainers:
 
     def __init__(self) -> None:
         self._live: dict[str, Live] = {}
+        self._departed: dict[str, int] = {}
 
     def __getitem__(self, container_id: str) -> Live:
         return self._live.setdefault(container_id, Live())
 
-    def drop(self, container_id: str) -> None:
-        self._live.pop(container_id, None)
+    def drop(self, container_id: str, exit_code: int) -> None:
+        """The container was removed. Of an adopted one the exit code is remembered."""
+        live = self._live.pop(container_id, None)
+        if live is None or not live.adopted:
+            return
+        self._departed[container_id] = exit_code
+        while len(self._departed) > DEPARTED:
+            del self._departed[next(iter(self._departed))]
+
+    def find_departed(self, container_id: str) -> int | None:
+        """The exit code of an adopted container that was removed."""
+        return self._departed.get(container_id)

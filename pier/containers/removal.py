@@ -47,7 +47,7 @@ class Remover:
         await self._remove_anonymous_volumes(container)
         live = parts.live[container.id]
         live.clients.close()
-        parts.live.drop(container.id)
+        parts.live.drop(container.id, container.status.exit_code)
         parts.announce(container, "destroy")
         live.waiters.removed(WaitResult(status_code=container.status.exit_code))
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from pier.containers.commit import FROZEN_MARK
 from pier.containers.connections import Connections
+from pier.containers.exec import Execs
 from pier.containers.model import Container
 from pier.containers.parts import Parts, log, snapshot_key
 from pier.containers.placement import Placement
@@ -38,11 +39,13 @@ class Restorer:
         remover: Remover,
         placement: Placement,
         connections: Connections,
+        execs: Execs,
         group_of: Callable[[Container], str],
     ) -> None:
         self._parts = parts
         self._group_of = group_of
         self._connections = connections
+        self._execs = execs
         self._placement = placement
         self._supervisor = supervisor
         self._remover = remover
@@ -104,6 +107,7 @@ class Restorer:
 
     async def _restore_one(self, container: Container) -> None:
         live = self._parts.live[container.id]
+        live.adopted = True
         async with live.lock:
             bundle = self._parts.bundle(container.id)
             monitor = await adopt(bundle)
@@ -115,18 +119,19 @@ class Restorer:
                 case Action.ADOPT:
                     assert monitor is not None
                     await self._adopt(container, monitor)
-                    return
                 case Action.KILL | Action.SWEEP:
                     live.monitor = monitor
                     await self._supervisor.take_down(container.id)
-                    return
                 case Action.FINISH_REMOVAL:
                     live.monitor = monitor
                     await self._supervisor.take_down(container.id)
                     await self._remover.finish(container)
-                    return
-        live.monitor = monitor
-        await self._supervisor.settle(container.id, ended or self._supervisor.lost())
+        if container.state in (State.RUNNING, State.PAUSED):
+            with _logged(container, "its execs are not known"):
+                await self._execs.restore(container)
+        if action in (Action.SETTLE, Action.LOST):
+            live.monitor = monitor
+            await self._supervisor.settle(container.id, ended or self._supervisor.lost())
 
     async def _adopt(self, container: Container, monitor: Monitor) -> None:
         """Supervise it, whatever else cannot be taken in hand again.

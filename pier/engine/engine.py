@@ -254,7 +254,9 @@ def _containers(parts: Parts, facts: HostFacts) -> tuple[Containers, Execs, Rest
         logs=Logs(parts),
         inputs=inputs,
     )
-    restorer = Restorer(parts, supervisor, remover, placement, connections, inputs.cgroups_path)
+    restorer = Restorer(
+        parts, supervisor, remover, placement, connections, execs, inputs.cgroups_path
+    )
     return containers, execs, restorer
 
 

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 def attach(session: Session, options: Options, names: list[str]) -> int:
     from pier.cli.attaching import (
         Conversation,
+        ExitWait,
         SignalProxy,
         check_terminal,
         detach_keys,
         follow_size,
     )
-    from pier.cli.commands.run import exit_status
 
     client = session.client
     container = client.get(f"/containers/{quote(names[0])}/json")
@@ -33,7 +33,7 @@ def attach(session: Session, options: Options, names: list[str]) -> int:
     check_terminal(stdin="stdin" in streams, tty=tty)
     keys = detach_keys(session, options.text("detach-keys"))
     # Waited for before it is attached to, so that an exit in between is not missed.
-    waiting = client.request("POST", f"/containers/{container_id}/wait")
+    waiting = ExitWait(client, container_id, "")
     query = {"detachKeys": keys or None, "stream": True, **dict.fromkeys(streams, True)}
     attached = client.hijack(f"/containers/{container_id}/attach", query)
     conversation = Conversation(attached, streams=streams, tty=tty, keys=keys)
@@ -44,7 +44,7 @@ def attach(session: Session, options: Options, names: list[str]) -> int:
             detached = conversation.run()
         if detached:
             raise Fault("read escape sequence")
-        return exit_status(waiting)
+        return waiting.exit_status()
 
 
 def _check_state(container: Json) -> None:

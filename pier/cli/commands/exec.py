@@ -61,7 +61,7 @@ def _body(options: Options, command: list[str], keys: str) -> dict[str, Any]:
 def _converse(
     session: Session, options: Options, exec_id: str, start: dict[str, Any], keys: str
 ) -> int:
-    from pier.cli.attaching import Conversation, follow_size
+    from pier.cli.attaching import Conversation, follow_size, when_back
 
     client, tty = session.client, options.on("tty")
     streams = ["stdout", "stderr", *(["stdin"] if options.on("interactive") else [])]
@@ -74,7 +74,8 @@ def _converse(
     if detached:
         out("read escape sequence")
         return 1
-    return int(client.get(f"/exec/{exec_id}/json").get("ExitCode") or 0)
+    ended = when_back(lambda: client.get(f"/exec/{exec_id}/json"))
+    return int(ended.get("ExitCode") or 0)
 
 
 COMMANDS = {

@@ -15,10 +15,10 @@ from pier.cli.session import out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pier.cli.attaching import ExitWait
     from pier.cli.command import Options
     from pier.cli.container_body import Json
     from pier.cli.session import Session
-    from pier.cli.transport import Response
 
 COMMAND_NOT_FOUND, CANNOT_EXECUTE, ENGINE_FAILED = 127, 126, 125
 _NOT_FOUND = (
@@ -105,7 +105,7 @@ def _run_detached(session: Session, options: Options, container_id: str) -> int:
 
 
 def _run_attached(session: Session, options: Options, container_id: str, streams: list[str]) -> int:
-    from pier.cli.attaching import Conversation, SignalProxy, detach_keys, follow_size
+    from pier.cli.attaching import Conversation, ExitWait, SignalProxy, detach_keys, follow_size
 
     client, tty = session.client, options.on("tty")
     keys = detach_keys(session, options.text("detach-keys"))
@@ -113,7 +113,7 @@ def _run_attached(session: Session, options: Options, container_id: str, streams
     attached = client.hijack(f"/containers/{container_id}/attach", query)
     conversation = Conversation(attached, streams=streams, tty=tty, keys=keys)
     condition = "removed" if options.on("rm") else "next-exit"
-    waiting = client.request("POST", f"/containers/{container_id}/wait", {"condition": condition})
+    waiting = ExitWait(client, container_id, condition)
     # A terminal's own keys make the signals, inside the container.
     with SignalProxy(client, container_id, enabled=options.on("sig-proxy") and not tty):
         with conversation:
@@ -124,33 +124,19 @@ def _run_attached(session: Session, options: Options, container_id: str, streams
         if detached:
             waiting.close()
             return 0
-        return exit_status(waiting)
+        return waiting.exit_status()
 
 
 def _start_attached(
-    session: Session, container_id: str, options: Options, waiting: Response
+    session: Session, container_id: str, options: Options, waiting: ExitWait
 ) -> None:
     try:
         _start(session, container_id)
     except Fault:
         # The daemon removes a container that did not start; not before that is it gone.
         if options.on("rm"):
-            exit_status(waiting)
+            waiting.exit_status()
         raise
-
-
-def exit_status(waiting: Response) -> int:
-    """Wait for the answer of /wait and return the container's exit code."""
-    from pier.cli.jsonlite import parse_json
-
-    try:
-        answer = parse_json(waiting.read())
-    except ValueError as error:
-        raise Fault(f"error waiting for container: {error}", ENGINE_FAILED) from error
-    problem = (answer.get("Error") or {}).get("Message")
-    if problem:
-        raise Fault(f"error waiting for container: {problem}", ENGINE_FAILED)
-    return int(answer["StatusCode"])
 
 
 COMMANDS = {

@@ -37,8 +37,7 @@ def start(session: Session, options: Options, names: list[str]) -> int:
 
 
 def _start_attached(session: Session, options: Options, name: str) -> int:
-    from pier.cli.attaching import Conversation, SignalProxy, detach_keys, follow_size
-    from pier.cli.commands.run import exit_status
+    from pier.cli.attaching import Conversation, ExitWait, SignalProxy, detach_keys, follow_size
 
     client = session.client
     config = client.get(f"/containers/{quote(name)}/json")
@@ -51,15 +50,14 @@ def _start_attached(session: Session, options: Options, name: str) -> int:
     query = {"detachKeys": keys or None, "stream": True, **dict.fromkeys(streams, True)}
     attached = client.hijack(f"/containers/{container_id}/attach", query)
     conversation = Conversation(attached, streams=streams, tty=tty, keys=keys)
-    condition = {"condition": "removed" if removed else "next-exit"}
-    waiting = client.request("POST", f"/containers/{container_id}/wait", condition)
+    waiting = ExitWait(client, container_id, "removed" if removed else "next-exit")
     with SignalProxy(client, container_id, enabled=not tty):
         with conversation:
             client.post(f"/containers/{container_id}/start")
             if tty:
                 follow_size(client, f"/containers/{container_id}")
             detached = conversation.run()
-        return 0 if detached else exit_status(waiting)
+        return 0 if detached else waiting.exit_status()
 
 
 COMMANDS = {
