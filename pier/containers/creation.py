@@ -24,7 +24,7 @@ from pier.containers.model import SHORT_ID, Container
 from pier.containers.names import made_up_name
 from pier.containers.namespaces import joined_container
 from pier.containers.parts import Defaults, Parts, snapshot_key
-from pier.containers.placement import Placement
+from pier.containers.placement import Placement, existing
 from pier.containers.requests_for_networks import attachments
 from pier.containers.resources import supported, with_defaults
 from pier.containers.security import security_with_label
@@ -62,6 +62,7 @@ class Creation:
         Raises NoSuchImage, NameInUse, InvalidName, InvalidArgument and what `validate` raises;
         nothing is left then.
         """
+        there = await existing(asked)  # before anything is looked up that may go meanwhile
         container_id = secrets.token_hex(32)
         chosen = self._name(name, container_id[:SHORT_ID])
         image = self._parts.images.get(asked.image)
@@ -72,9 +73,8 @@ class Creation:
         check_asked(asked)
         kept = supported(with_defaults(spec.host.resources), self._facts).resources
         spec = replace(spec, host=replace(spec.host, resources=kept))
-        points = await self._placement.decide(
-            spec, set(image.config.run.volumes) - set(asked.volumes)
-        )
+        of_image = set(defaults.run.volumes) - set(asked.volumes)
+        points = await self._placement.decide(spec, of_image, there)
         container = Container(
             id=container_id,
             name=chosen,

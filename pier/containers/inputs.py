@@ -29,6 +29,7 @@ from pier.containers.oci_mounts import HOST_SHM
 from pier.containers.old_programs import has_old_programs
 from pier.containers.parts import Parts
 from pier.containers.requests import ExecSpec
+from pier.containers.resources import DeviceNumber
 from pier.containers.security import UNCONFINED, parse_security_options
 from pier.containers.spec import ContainerSpec
 from pier.containers.state import State
@@ -78,6 +79,7 @@ class Inputs:
         architecture = image.config.architecture if image else ""
         inside = await asyncio.to_thread(_look_inside, overlay, spec, mounts, architecture)
         init = spec.host.init if spec.host.init is not None else defaults.init
+        devices, blocks = await asyncio.to_thread(self._on_the_host, container)
         return OciInputs(
             container_id=container.id,
             spec=spec,
@@ -88,8 +90,8 @@ class Inputs:
             mounts=mounts,
             files=files,
             shm=self._shm(container),
-            devices=await asyncio.to_thread(self._devices, container),
-            block_devices=block_devices(spec.host.resources),
+            devices=devices,
+            block_devices=blocks,
             cgroups_path=self.cgroups_path(container),
             seccomp=self._seccomp(container, socketcall=inside.old_programs),
             init=find_init(defaults.init_path) if init else "",
@@ -152,6 +154,12 @@ class Inputs:
                 return str(self._parts.shm(other.id))
             case _:
                 return ""
+
+    def _on_the_host(
+        self, container: Container
+    ) -> tuple[list[DeviceNode], dict[str, DeviceNumber]]:
+        """Device nodes, and the numbers of those with limits. Blocks: paths may be anywhere."""
+        return self._devices(container), block_devices(container.spec.host.resources)
 
     def _devices(self, container: Container) -> list[DeviceNode]:
         asked = device_nodes(container.spec.host.resources.devices)

@@ -31,28 +31,24 @@ class Placement:
         self._parts = parts
 
     async def decide(
-        self, spec: ContainerSpec, of_image: Collection[str]
+        self, spec: ContainerSpec, of_image: Collection[str], there: Collection[str]
     ) -> tuple[MountPoint, ...]:
         """The mount points of a new container; its volumes exist afterwards.
 
-        of_image: those of its `volumes` only the image asks for. Raises InvalidArgument for what
-        cannot be mounted, NotFound for an image that is not here.
+        of_image: those of its `volumes` only the image asks for. there: see `existing`. Raises
+        InvalidArgument for what cannot be mounted, NotFound for an image that is not here.
         """
         others = {
             name: self._parts.store.get_other(name)
             for name in volumes_from_names(spec.host.volumes_from)
         }
-
-        def decided() -> Sequence[MountPoint]:
-            return mount_points(
-                spec,
-                others,
-                exists=os.path.exists,
-                new_name=lambda: token_hex(32),
-                of_image=of_image,
-            )
-
-        points = await _THREADS.run(decided) if spec.host.mounts else decided()
+        points = mount_points(
+            spec,
+            others,
+            exists=there.__contains__,
+            new_name=lambda: token_hex(32),
+            of_image=of_image,
+        )
         requests = {request.target: request for request in spec.host.mounts}
         placed: list[MountPoint] = []
         try:
@@ -151,10 +147,18 @@ class Placement:
 
     async def with_sources(self, container: Container) -> tuple[MountPoint, ...]:
         """The mount points with the host paths the runtime binds."""
-        points = mounts.with_sources(container.mounts, self._parts.mounts(container.id))
-        if not points:
+        if not container.mounts:
             return ()
+        points = mounts.with_sources(container.mounts, self._parts.mounts(container.id))
         return await _THREADS.run(lambda: tuple(_as_it_is(point) for point in points))
+
+
+async def existing(spec: ContainerSpec) -> Collection[str]:
+    """The host paths among what `spec` binds; in a thread: a server may not answer."""
+    paths = [request.source for request in spec.host.mounts if request.kind == "bind"]
+    if not paths:
+        return ()
+    return await _THREADS.run(lambda: {path for path in paths if os.path.exists(path)})  # noqa: PTH110 - never raises
 
 
 def _as_it_is(point: MountPoint) -> MountPoint:

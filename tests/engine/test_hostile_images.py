@@ -5,11 +5,13 @@ The shape of CVE-2025-31133 and -52565: what the runtime makes and uses in /dev 
 
 import os
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from pier.runtime.known_flaws import warning
 from tests.daemon import Daemon
 
 LINKS = "RUN ln -s /dev /out\n"
@@ -19,7 +21,7 @@ def build(daemon: Daemon, tag: str, lines: str) -> None:
     daemon.pier("build", "-t", tag, "-", stdin=f"FROM busybox\n{lines}".encode())
 
 
-@pytest.mark.parametrize("path", ["/dev", "/dev/null", "/dev//pts/", "/dev/shm/../console"])
+@pytest.mark.parametrize("path", ["/dev", "dev", "/dev/null", "/dev//pts/", "/dev/shm/../console"])
 def test_an_image_has_no_volumes_in_dev(daemon: Daemon, path: str) -> None:
     build(daemon, "devious", f"VOLUME {path}\n")
     before = daemon.docker("volume", "ls", "-q")
@@ -66,6 +68,13 @@ def test_a_dockerfile_mounts_nothing_there(daemon: Daemon, target: str) -> None:
     run = f"FROM linked\nRUN --mount=type=bind,from=busybox,target={target} true\n"
     told = daemon.pier("build", "-", stdin=run.encode(), status=1)
     assert "the Dockerfile asks for a mount at" in told
+
+
+def test_old_runtimes_are_named(daemon: Daemon) -> None:
+    told = subprocess.run(["runc", "--version"], capture_output=True, text=True, check=True).stdout
+    expected = warning("runc", "runc", told.split("\n", 1)[0].rpartition(" ")[2])
+    assert daemon.api("GET", "/info")[1]["Warnings"] == ([expected] if expected else [])
+    assert expected.removeprefix("WARNING: ") in daemon.log.read_text()
 
 
 @pytest.fixture
