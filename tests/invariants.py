@@ -135,8 +135,8 @@ def _published(daemon: Daemon) -> set[str]:
     table = ["nft", "-j", "list", "table", "inet", f"pier-{daemon.bridge}"]
     listed = json.loads(subprocess.run(table, capture_output=True, check=True).stdout)
     maps = [entry["map"] for entry in listed["nftables"] if "map" in entry]
-    keys = [key for found in maps for key, _ in found.get("elem", ())]
-    return {str(key["concat"][-1]) for key in keys if isinstance(key, dict)}
+    maps = [found for found in maps if found["name"].startswith("published")]
+    return {str(key["concat"][-1]) for found in maps for key, _ in found.get("elem", ())}
 
 
 def _facts(daemon: Daemon, records: _Records) -> Iterator[str]:
