@@ -33,7 +33,7 @@ def _read(text: str) -> str:
         return text
     try:
         platform = msgspec.json.decode(text, type=_Platform)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise InvalidPlatformParameter(str(error)) from error
     if not (platform.os and platform.architecture):
         raise InvalidPlatformParameter("both OS and Architecture must be provided")

@@ -7,7 +7,7 @@ import msgspec
 from pier.errors import Failed, InvalidArgument
 from pier.oci.digest import Descriptor
 from pier.oci.image import parse_image_config
-from pier.oci.manifest import Index, check_config_type, parse_manifest
+from pier.oci.manifest import Index, InvalidManifest, check_config_type, parse_manifest
 from pier.oci.reference import Reference, parse_reference
 from pier.registry.auth import Identity
 from pier.registry.client import RegistryClient
@@ -111,8 +111,7 @@ class Queries:
         found = await self.manifest(reference, auth=auth)
         parsed = parse_manifest(found.data, found.media_type)
         if isinstance(parsed, Index):
-            written = msgspec.json.decode(found.data, type=_Entries).manifests
-            offered = (entry.platform for entry in written)
+            offered = (entry.platform for entry in _entries(found.data))
             return Distribution(found.descriptor, tuple(one for one in offered if one))
         check_config_type(parsed)
         repository = self._repository(parse_reference(reference), auth)
@@ -158,7 +157,7 @@ class Queries:
             data = await read_bounded(response, _ANSWER_LIMIT)
         try:
             found = (msgspec.json.decode(data, type=_SearchBody).results or [])[:limit]
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise BadAnswer(registry, f"its search results cannot be read: {error}") from error
         wanted = [result for result in found if filters.accepts(result)]
         return [msgspec.structs.replace(result, is_automated=False) for result in wanted]
@@ -177,3 +176,10 @@ def _split_term(term: str) -> tuple[str, str]:
     if slash and ("." in first or ":" in first or first == "localhost"):
         return registry_host(first), rest
     return HUB, term.removeprefix("library/")
+
+
+def _entries(data: bytes) -> list[_Entry]:
+    try:
+        return msgspec.json.decode(data, type=_Entries).manifests
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise InvalidManifest(str(error)) from error

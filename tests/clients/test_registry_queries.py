@@ -106,6 +106,22 @@ def names(text: str) -> list[str]:
     return [line.split()[0] for line in text.splitlines()[1:]]
 
 
+@pytest.mark.parametrize("platform", [{"os": "linux"}, {"architecture": 1, "os": []}, "linux"])
+def test_an_index_with_odd_platforms_is_told_in_words(daemon: Daemon, platform: object) -> None:
+    entry = {"mediaType": INDEXES["oci"], "digest": digest(b"x"), "size": 1, "platform": platform}
+    index = json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode()
+
+    async def respond(request: web.Request) -> web.StreamResponse:
+        if "manifests" not in request.path:
+            return web.Response()
+        headers = {"Docker-Content-Digest": digest(index), "Content-Type": INDEXES["oci"]}
+        return web.Response(body=index, headers=headers)
+
+    with Site(respond) as site:
+        status, told = daemon.api("GET", f"/distribution/{site.host}/odd/json")
+    assert (status, "invalid manifest: " in told["message"]) == (400, True), told
+
+
 @needs_docker_28
 def test_search_lists_filters_and_limits(daemon: Daemon, hub: Site) -> None:
     term = f"{hub.host}/box"

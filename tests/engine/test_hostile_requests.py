@@ -94,6 +94,9 @@ def test_what_a_start_finds_out_stays_inside(
         ("GET", "/volumes/..%2f..", None, 404),
         ("GET", "/images/..%2f..%2fetc/json", None, 400),
         ("POST", "/build?cgroupparent=../..", None, 400),
+        ("GET", "/images/busybox/json?platform={%22x%22:" + "[" * 30_000, None, 400),
+        ("GET", "/images/get?names=busybox&platform={%22x%22:" + "[" * 30_000, None, 400),
+        ("GET", "/containers/json?filters={%22x%22:" + "[" * 30_000, None, 400),
     ],
 )  # fmt: skip
 def test_names_lead_nowhere(
