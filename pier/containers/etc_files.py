@@ -40,12 +40,11 @@ class EtcFiles:
         for user in self._links.users(container):
             self.write(user)
 
-    def sources(self, container: Container) -> Mapping[str, str]:
-        """Path in the container: path on the host."""
-        owner = container
-        while other := joined_container(owner.spec.host.network_mode):
-            owner = self._parts.store.get(other)
-        directory = self._parts.directory(owner.id)
-        return {
-            f"/etc/{name}": str(directory / name) for name in _NAMES if (directory / name).exists()
-        }
+
+def sources(parts: Parts, container: Container) -> Mapping[str, str]:
+    """Path in the container: path on the host."""
+    owner = container
+    while other := joined_container(owner.spec.host.network_mode):
+        owner = parts.store.get(other)
+    directory = parts.directory(owner.id)
+    return {f"/etc/{name}": str(directory / name) for name in _NAMES if (directory / name).exists()}

@@ -55,6 +55,14 @@ class NotShareable(InvalidArgument):
         )
 
 
+def running_container(parts: Parts, mode: str, kind: str) -> Container:
+    """The running container that `container:<id>` names. Raises NotFound, Conflict."""
+    other = parts.store.get(joined_container(mode) or "")
+    if other.state not in (State.RUNNING, State.PAUSED):
+        raise Conflict(f"cannot join {kind} of a non running container: {other.id}")
+    return other
+
+
 class Inputs:
     def __init__(self, parts: Parts, facts: HostFacts, links: Links) -> None:
         self._parts = parts
@@ -106,11 +114,8 @@ class Inputs:
         return f"/{parent.strip('/')}/{container.id}"
 
     def joined(self, mode: str, kind: str) -> Container:
-        """The running container that `container:<id>` names. Raises NotFound, Conflict."""
-        other = self._parts.store.get(joined_container(mode) or "")
-        if other.state not in (State.RUNNING, State.PAUSED):
-            raise Conflict(f"cannot join {kind} of a non running container: {other.id}")
-        return other
+        """See `running_container`."""
+        return running_container(self._parts, mode, kind)
 
     def check_links(self, container: Container) -> None:
         """Raises LinkedNotRunning."""

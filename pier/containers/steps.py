@@ -10,7 +10,7 @@ process   the runtime runs it
 import contextlib
 from dataclasses import replace
 
-from pier.containers.etc_files import EtcFiles
+from pier.containers.etc_files import EtcFiles, sources
 from pier.containers.inputs import Inputs
 from pier.containers.launch import Launch, Step
 from pier.containers.log_order import log_order
@@ -34,7 +34,7 @@ def all_steps(
     return (
         SandboxStep(parts, inputs),
         MountsStep(parts, placement, etc),
-        BundleStep(parts, inputs, placement, etc, filters),
+        BundleStep(parts, inputs, placement, filters),
         MonitorStep(parts, inputs),
         ProcessStep(parts, filters),
     )
@@ -100,10 +100,8 @@ class BundleStep:
         parts: Parts,
         inputs: Inputs,
         placement: Placement,
-        etc: EtcFiles,
         filters: Filters,
     ) -> None:
-        self._etc = etc
         self._filters = filters
         self._parts = parts
         self._inputs = inputs
@@ -117,7 +115,7 @@ class BundleStep:
             launch.overlay,
             netns_path=launch.netns_path,
             mounts=await self._placement.with_sources(container),
-            files=self._etc.sources(container),
+            files=sources(self._parts, container),
         )
         launch.config = to_oci(replace(inputs, rootfs=str(bundle / "rootfs")))
         runtime = self._parts.runtime_of(container)

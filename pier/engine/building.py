@@ -5,14 +5,16 @@ places on the network.
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from pier.build.builder import Builder, BuilderParts
 from pier.build.cache_store import DEFAULT_LIMIT_BYTES
 from pier.build.run import NetworkPlace, RunOrder
 from pier.build.scope import StepLocks
+from pier.containers.etc_files import sources
 from pier.containers.facts import HostFacts
-from pier.containers.inputs import APPARMOR_PROFILE, seccomp_filter
-from pier.containers.namespaces import HOST, PRIVATE, Namespaces, cgroup_mode
+from pier.containers.inputs import APPARMOR_PROFILE, running_container, seccomp_filter
+from pier.containers.namespaces import HOST, PRIVATE, Namespaces, cgroup_mode, joined_container
 from pier.containers.parts import Defaults, Parts
 from pier.containers.spec import ContainerSpec, HostSpec
 from pier.containers.to_oci import OciInputs, ProcessUser, process_capabilities, to_oci
@@ -22,18 +24,18 @@ from pier.images.offline import OfflinePuller
 from pier.images.store import Images
 from pier.images.transfer import Report
 from pier.networks.model import EndpointRequest, SandboxRequest
-from pier.networks.networks import Networks
 from pier.oci.image import ImageConfig
 from pier.oci.platform import Platform, WrongPlatform, matches, to_platform
 from pier.oci.reference import parse_reference
 from pier.registry.credentials import Auth, registry_host
 from pier.settings import Settings
+from pier.threads import blocking
 
 
 def make_builder(
     parts: Parts, settings: Settings, puller: OfflinePuller, facts: HostFacts
 ) -> Builder:
-    host = BuildHost(parts.images, puller, parts.networks, facts, parts.defaults)
+    host = BuildHost(parts.images, puller, parts, facts)
     return Builder(
         BuilderParts(
             images=parts.images,
@@ -56,10 +58,8 @@ class BuildHost:
 
     images: Images
     puller: OfflinePuller
-    networks: Networks
+    parts: Parts
     facts: HostFacts
-    defaults: Defaults
-    """For all that runs."""
     names: StepLocks = field(default_factory=StepLocks)
     """Held while an image is looked for and pulled."""
 
@@ -122,13 +122,16 @@ class BuildHost:
         )
 
     def make_config(self, order: RunOrder) -> Mapping[str, object]:
-        return config_of_run(order, self.facts, self.defaults)
+        return config_of_run(order, self.facts, self.parts.defaults)
 
     @asynccontextmanager
     async def sandbox(
         self, run_id: str, network: str, extra_hosts: tuple[str, ...], hostname: str
     ) -> AsyncIterator[NetworkPlace]:
         """A place on `network` ("default": the bridge) until the end of the block."""
+        if joined_container(network):
+            yield await self._beside(network)
+            return
         name = "bridge" if network == "default" else network
         request = SandboxRequest(
             container_id=run_id,
@@ -138,15 +141,26 @@ class BuildHost:
             extra_hosts=extra_hosts,
         )
         try:
-            sandbox = await self.networks.bring_up(request)
-            files = self.networks.files(request)
+            sandbox = await self.parts.networks.bring_up(request)
+            files = self.parts.networks.files(request)
             yield NetworkPlace(
                 netns_path=sandbox.netns_path,
                 hosts=files.hosts.encode(),
                 resolv_conf=files.resolv_conf.encode(),
             )
         finally:
-            await self.networks.take_down(run_id)
+            await self.parts.networks.take_down(run_id)
+
+    async def _beside(self, mode: str) -> NetworkPlace:
+        """Where the running container is that `mode` names. Raises NotFound, Conflict."""
+        other = running_container(self.parts, mode, "network")
+        paths = [Path(source) for source in sources(self.parts, other).values()]
+        texts = {path.name: await blocking(path.read_bytes) for path in paths}
+        return NetworkPlace(
+            netns_path=f"/proc/{other.status.pid}/ns/net",
+            hosts=texts.get("hosts", b""),
+            resolv_conf=texts.get("resolv.conf", b""),
+        )
 
 
 def config_of_run(order: RunOrder, facts: HostFacts, defaults: Defaults) -> Mapping[str, object]:

@@ -69,3 +69,8 @@ class Resources:
     device_requests: tuple[DeviceRequest, ...] = ()
     ulimits: tuple[Ulimit, ...] = ()
     cgroup_parent: str = ""
+    cpu_count: int = 0
+    """This and what follows is for Windows: kept for who inspects it, and without effect."""
+    cpu_percent: int = 0
+    io_maximum_iops: int = 0
+    io_maximum_bandwidth: int = 0

@@ -172,6 +172,21 @@ def test_an_agent_answers_in_a_run_and_to_its_user_only(
     assert "ssh agent default: not found" in daemon.pier("build", str(context), status=1)
 
 
+def test_a_run_is_on_the_network_of_a_container(daemon: Daemon, context: Directory) -> None:
+    daemon.docker("run", "-d", "--name", "beside", "--hostname", "near", "busybox", "sleep", "1000")
+    address = daemon.docker("inspect", "beside", "-f", "{{.NetworkSettings.IPAddress}}").strip()
+    context.dockerfile("FROM busybox\nRUN ip -4 addr show eth0 && grep near /etc/hosts\n")
+    words = ("build", "--no-cache", "--network", "container:beside", str(context))
+    output = daemon.docker(*words)
+    assert f"inet {address}/" in output
+    assert f"\n{address}\tnear\n" in output
+    daemon.docker("kill", "beside")
+    refused = daemon.docker(*words, status=1)
+    assert "cannot join network of a non running container" in refused
+    daemon.docker("rm", "beside")
+    assert "No such container: beside" in daemon.docker(*words, status=1)
+
+
 def test_the_machines_network_is_for_who_is_allowed(daemon: Daemon, context: Directory) -> None:
     context.dockerfile("FROM busybox\nRUN --network=host ls /sys/class/net\n")
     refused = daemon.docker("build", str(context), status=1)

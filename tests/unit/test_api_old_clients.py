@@ -8,15 +8,22 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from pier.api.schema.config import MAC_ADDRESS_MOVED, CreateBody, deprecations, to_spec
 from pier.api.schema.containers import View, inspect_json
 from pier.api.schema.decode import decode_body
+from pier.api.schema.host import HostConfig, from_host, to_host
+from pier.api.schema.images import inspect_json as image_json
+from pier.api.schema.networks import CreateBody as NetworkBody
+from pier.api.schema.networks import to_network
 from pier.api.versions import FLOOR_VERSION, MAX_VERSION, SERVER_VERSION, ApiVersion
 from pier.errors import InvalidArgument
+from pier.images.model import Image
+from pier.oci.image import History, ImageConfig
 from tests.unit.api_client import URL, Client, Run
-from tests.unit.fake_containers import WEB
+from tests.unit.fake_containers import IMAGE, WEB
 from tests.unit.schema_support import container, shown
 
 VERSIONS = range(FLOOR_VERSION.minor, MAX_VERSION.minor + 1)
@@ -70,6 +77,26 @@ def test_the_fields_that_old_clients_read_are_there(version: str, run: Run) -> N
     run(test)
 
 
+@pytest.mark.parametrize(
+    ("created_by", "command"),
+    [
+        ("RUN /bin/sh -c echo a  b # buildkit", ["/bin/sh", "-c", "echo a  b"]),
+        (
+            "RUN |2 A=b C=d /bin/sh -c true # buildkit",
+            ["|2", "A=b", "C=d", "/bin/sh", "-c", "true"],
+        ),
+        ('CMD ["sh"] # buildkit', None),
+        ('RUN ["true"] # buildkit', None),
+    ],
+)
+def test_the_container_of_an_image_is_what_its_last_step_ran(
+    created_by: str, command: list[str] | None
+) -> None:
+    config = ImageConfig(history=(History(created_by="COPY"), History(created_by=created_by)))
+    image = Image(id=IMAGE, manifest=IMAGE, chain_id="", config=config)
+    assert image_json(image, ()).container_config["Cmd"] == command
+
+
 @pytest.mark.parametrize("version", ["", "/v1.24", "/v1.51"])
 def test_events_name_their_object_in_the_old_way_too(version: str, run: Run) -> None:
     async def test(client: Client) -> None:
@@ -89,6 +116,36 @@ def created(body: dict[str, Any], minor: int = MAX_VERSION.minor) -> Any:  # Any
     return shown(inspect_json(View(container=record), version))["Config"], deprecations(
         read, version
     )
+
+
+def test_what_is_for_windows_is_kept_and_shown() -> None:
+    asked = {"CpuCount": 2, "CpuPercent": 3, "IOMaximumIOps": 4, "IOMaximumBandwidth": 5}
+    json = shown(from_host(to_host(decode_body(msgspec.json.encode(asked), HostConfig))))
+    assert {name: json[name] for name in asked} == asked
+
+
+@pytest.mark.parametrize(
+    ("fields", "options", "enabled"),
+    [
+        ({}, {}, (True, False)),
+        ({}, {"com.docker.network.enable_ipv6": "true"}, (True, True)),
+        ({"EnableIPv6": False}, {"com.docker.network.enable_ipv6": "1"}, (True, False)),
+        ({"EnableIPv6": True}, {"com.docker.network.enable_ipv4": "f"}, (False, True)),
+        ({"EnableIPv4": False, "EnableIPv6": True}, {}, (False, True)),
+    ],
+)
+def test_ipv6_is_enabled_by_a_field_or_by_an_option(
+    fields: dict[str, bool], options: dict[str, str], enabled: tuple[bool, bool]
+) -> None:
+    body = msgspec.json.encode({"Name": "n", "Options": options, **fields})
+    network = to_network(decode_body(body, NetworkBody), MAX_VERSION)
+    assert (network.enable_ipv4, network.enable_ipv6) == enabled
+
+
+def test_an_option_that_is_no_boolean_is_refused() -> None:
+    body = b'{"Name": "n", "Options": {"com.docker.network.enable_ipv6": "nope"}}'
+    with pytest.raises(InvalidArgument, match='enable_ipv6" is not a valid bool'):
+        to_network(decode_body(body, NetworkBody), MAX_VERSION)
 
 
 def on(network: str, **settings: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pier.api.schema.config import Empty, Healthconfig, from_healthcheck
 from pier.api.schema.words import rfc3339
 from pier.api.versions import ApiVersion
 from pier.images.model import HistoryEntry, Image, Removed
-from pier.oci.image import RunConfig
+from pier.oci.image import ImageConfig, RunConfig
 from pier.oci.reference import parse_reference
 
 
@@ -128,7 +128,7 @@ def inspect_json(image: Image, directories: Sequence[str], tagged_ns: int = 0) -
         comment=comments[-1] if comments else "",
         created=rfc3339(image.created_ns),
         author=config.author,
-        container_config=shown_config,
+        container_config=shown_config | _last_command(config),
         config=shown_config,
         architecture=config.architecture,
         variant=config.variant or UNSET,
@@ -140,6 +140,15 @@ def inspect_json(image: Image, directories: Sequence[str], tagged_ns: int = 0) -
         root_fs=RootFsJson(list(image.layers)),
         metadata=MetadataJson(rfc3339(tagged_ns)),
     )
+
+
+def _last_command(config: ImageConfig) -> dict[str, object]:
+    """What the container ran that an image was made in: its last step, if that was a RUN."""
+    words = config.history[-1].created_by if config.history else ""
+    if not words.startswith("RUN "):
+        return {}
+    arguments, shell, script = words[4:].removesuffix(" # buildkit").partition("/bin/sh -c ")
+    return {"Cmd": [*arguments.split(), *shell.split(), script]} if shell else {}
 
 
 def _layers(directories: Sequence[str]) -> dict[str, str]:

@@ -62,6 +62,16 @@ class NetworkJson(msgspec.Struct, rename="pascal", kw_only=True):
     labels: dict[str, str]
 
 
+# Go's words.
+_TRUE = ("1", "t", "T", "true", "TRUE", "True")
+_FALSE = ("0", "f", "F", "false", "FALSE", "False")
+
+
+class InvalidOption(InvalidArgument):
+    def __init__(self, name: str) -> None:
+        super().__init__(f'driver-opt "{name}" is not a valid bool')
+
+
 class CreateBody(msgspec.Struct, rename="pascal", kw_only=True):
     name: str = ""
     driver: str = ""
@@ -72,8 +82,8 @@ class CreateBody(msgspec.Struct, rename="pascal", kw_only=True):
     config_only: bool = False
     config_from: ConfigReference = field(default_factory=ConfigReference)
     ipam: IpamJson = field(default_factory=IpamJson, name="IPAM")
-    enable_ipv4: bool = field(default=True, name="EnableIPv4")
-    enable_ipv6: bool = field(default=False, name="EnableIPv6")
+    enable_ipv4: bool | None = field(default=None, name="EnableIPv4")
+    enable_ipv6: bool | None = field(default=None, name="EnableIPv6")
     options: dict[str, str] = {}
     labels: dict[str, str] = {}
 
@@ -102,8 +112,8 @@ def to_network(body: CreateBody, version: ApiVersion) -> NetworkSpec:
         ingress=body.ingress,
         config_only=body.config_only,
         config_from=body.config_from.network,
-        enable_ipv4=body.enable_ipv4 or not version.at_least(48),
-        enable_ipv6=body.enable_ipv6,
+        enable_ipv4=_enabled(body, 4, body.enable_ipv4 if version.at_least(48) else None),
+        enable_ipv6=_enabled(body, 6, body.enable_ipv6),
         ipam_driver=body.ipam.driver or "default",
         ipam_options=body.ipam.options,
         pools=pools,
@@ -111,6 +121,17 @@ def to_network(body: CreateBody, version: ApiVersion) -> NetworkSpec:
         options=body.options,
         labels=body.labels,
     )
+
+
+def _enabled(body: CreateBody, family: int, asked: bool | None) -> bool:
+    """Asked for by a field, else by a driver's option, Docker's older way. IPv4 is there anyway."""
+    option = f"com.docker.network.enable_ipv{family}"
+    text = body.options.get(option)
+    if asked is not None or text is None:
+        return family == 4 if asked is None else asked
+    if text not in (*_TRUE, *_FALSE):
+        raise InvalidOption(option)
+    return text in _TRUE
 
 
 def _to_pool(json: PoolJson) -> Pool:

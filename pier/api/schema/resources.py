@@ -113,6 +113,10 @@ def to_resources(json: ResourcesJson) -> Resources:
             Ulimit(name=item.name, soft=item.soft, hard=item.hard) for item in json.ulimits or ()
         ),
         cgroup_parent=json.cgroup_parent,
+        cpu_count=json.cpu_count,
+        cpu_percent=json.cpu_percent,
+        io_maximum_iops=json.io_maximum_iops,
+        io_maximum_bandwidth=json.io_maximum_bandwidth,
     )
 
 
@@ -176,6 +180,10 @@ def fill_resources(json: ResourcesJson, resources: Resources) -> None:
     json.memory = resources.memory
     json.nano_cpus = resources.nano_cpus
     json.cgroup_parent = resources.cgroup_parent
+    json.cpu_count = resources.cpu_count
+    json.cpu_percent = resources.cpu_percent
+    json.io_maximum_iops = resources.io_maximum_iops
+    json.io_maximum_bandwidth = resources.io_maximum_bandwidth
     json.cpu_period = resources.cpu_period_us
     json.cpu_quota = resources.cpu_quota_us
     json.cpu_realtime_period = resources.cpu_rt_period_us
