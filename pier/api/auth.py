@@ -2,6 +2,7 @@
 
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping
+from typing import ClassVar
 
 import msgspec
 
@@ -11,6 +12,7 @@ from pier.errors import InvalidArgument
 
 
 class AuthConfig(msgspec.Struct, rename="lower", kw_only=True):
+    GO_TYPE: ClassVar[str] = "registry.AuthConfig"
     username: str = ""
     password: str = ""
     auth: str = ""

@@ -85,11 +85,12 @@ class Call:
         return parse_filters(self.text("filters"), allowed)
 
     async def body(self, kind: type[T]) -> T:
-        """The request's JSON. Raises InvalidArgument."""
-        data = await self._read_json()
-        if not data:
-            raise InvalidArgument("invalid JSON: got EOF while reading request body")
-        return decode.decode_body(data, kind)
+        """The request's JSON; without a body all is as if nothing had been asked for."""
+        return decode.decode_body(await self._read_json() or b"{}", kind)
+
+    async def needed_body(self, kind: type[T]) -> T:
+        """The request's JSON. Raises InvalidJson if there is none."""
+        return decode.decode_body(await self._read_json(), kind)
 
     async def optional_body(self, kind: type[T]) -> T | None:
         """The request's JSON; None if there is no body."""

@@ -36,7 +36,9 @@ def parse_detach_keys(text: str) -> bytes:
 def _key_code(key: str) -> int:
     if len(key) == 1 and key.isascii():
         return ord(key)
-    control, _, letter = key.lower().partition("ctrl-")
+    if key == "DEL":
+        return 0x7F
+    control, _, letter = key.partition("ctrl-")
     if control or len(letter) != 1 or not ("a" <= letter <= "z" or letter in "@[\\]^_"):
         raise ValueError(key)
     return ord(letter.upper()) & 0x1F

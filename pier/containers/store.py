@@ -27,6 +27,11 @@ class NoSuchContainer(NotFound):
         super().__init__(f"No such container: {name}")
 
 
+class NoName(InvalidArgument):
+    def __init__(self) -> None:
+        super().__init__('invalid name or ID supplied: ""')
+
+
 class NoOtherContainer(InvalidArgument):
     """Not a NotFound: a client that creates would take it for a missing image, and pull."""
 
@@ -173,8 +178,10 @@ class ContainerStore:
     def id_of(self, name: str) -> str:
         """The ID that an ID, a name, a link ("user/alias") or a prefix means, readable or not.
 
-        Raises NoSuchContainer, AmbiguousPrefix.
+        Raises NoSuchContainer, NoName, AmbiguousPrefix.
         """
+        if not name:
+            raise NoName
         bare = name.removeprefix("/")
         exact = self._exact_id(name) or self.holder(bare) or self._linked(bare)
         found = exact or self._prefixed(name)

@@ -16,14 +16,15 @@ from pier.runtime.orders import AttachOptions
         ("ctrl-p,ctrl-q", b"\x10\x11"),
         ("a", b"a"),
         ("ctrl-a,x", b"\x01x"),
-        ("CTRL-@,ctrl-[,ctrl-\\,ctrl-],ctrl-^,ctrl-_", b"\x00\x1b\x1c\x1d\x1e\x1f"),
+        ("ctrl-@,ctrl-[,ctrl-\\,ctrl-],ctrl-^,ctrl-_", b"\x00\x1b\x1c\x1d\x1e\x1f"),
+        ("DEL,a", b"\x7fa"),
     ],
 )
 def test_keys(text: str, keys: bytes) -> None:
     assert parse_detach_keys(text) == keys
 
 
-@pytest.mark.parametrize("text", ["ctrl-", "ctrl-1", "ab", "ctrl-p,,q", "ctrl-ab", "ä"])
+@pytest.mark.parametrize("text", ["ctrl-", "ctrl-1", "ab", "ctrl-p,,q", "ctrl-ab", "Ctrl-a", "ä"])
 def test_nonsense_keys_are_refused(text: str) -> None:
     with pytest.raises(InvalidDetachKeys, match="Invalid detach keys"):
         parse_detach_keys(text)

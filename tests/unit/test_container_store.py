@@ -12,6 +12,7 @@ from pier.containers.store import (
     ContainerStore,
     InvalidName,
     NameInUse,
+    NoName,
     NoSuchContainer,
     checked_name,
 )
@@ -52,11 +53,17 @@ def test_an_ambiguous_prefix_is_refused(store: ContainerStore) -> None:
         store.get("aaa")
 
 
-@pytest.mark.parametrize("name", ["nosuch", "", "*", "a*", "%", "A" * 64])
+@pytest.mark.parametrize("name", ["nosuch", "*", "a*", "%", "A" * 64])
 def test_what_is_not_there(store: ContainerStore, name: str) -> None:
     store.add(container("a", "web"))
     with pytest.raises(NoSuchContainer, match="No such container"):
         store.get(name)
+
+
+def test_nobody_has_no_name(store: ContainerStore) -> None:
+    store.add(container("a", "web"))
+    with pytest.raises(NoName, match='invalid name or ID supplied: ""'):
+        store.get("")
 
 
 def test_a_name_is_used_once(store: ContainerStore) -> None:

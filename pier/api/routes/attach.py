@@ -10,6 +10,7 @@ from pier.api import streams
 from pier.api.call import Call
 from pier.api.dispatch import HIJACKED, Route, status_of
 from pier.api.hijack import Serve, hijack, wants_upgrade
+from pier.containers.attach import parse_detach_keys
 from pier.containers.requests import AttachRequest
 from pier.errors import PierError
 
@@ -49,6 +50,7 @@ async def take_over(call: Call, head: bytes, serve: Serve, *, mux: bool) -> web.
 
 async def attach(call: Call) -> web.StreamResponse:
     try:
+        parse_detach_keys(call.text("detachKeys"))  # nonsense, whoever is meant
         tty = call.engine.containers.get(call.name).spec.tty
         attachment = await call.engine.containers.attach(call.name, _asked(call))
     except PierError as error:

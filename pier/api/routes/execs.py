@@ -13,9 +13,8 @@ from pier.api.schema.execs import ExecBody, ExecStartBody, inspect_json, to_exec
 
 
 async def create(call: Call) -> web.StreamResponse:
-    call.engine.containers.get(call.name)
-    body = await call.body(ExecBody)
-    exec_id = await call.engine.execs.create(call.name, to_exec(body, call.version))
+    spec = to_exec(await call.body(ExecBody), call.version)
+    exec_id = await call.engine.execs.create(call.name, spec)
     return answers.json({"Id": exec_id}, 201)
 
 

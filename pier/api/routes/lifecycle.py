@@ -1,5 +1,8 @@
 """A container's life: create, start, stop, kill, pause, rename, update, remove, wait."""
 
+import re
+from typing import ClassVar
+
 from aiohttp import web
 
 from pier.api import answers
@@ -12,9 +15,12 @@ from pier.api.schema.resources import ResourcesJson, asked_changes, to_resources
 from pier.errors import InvalidArgument
 
 _LONGEST_START_BODY = 7
+_DECIMAL = re.compile(r"[+-]?[0-9]+")
+_LARGEST_SIZE = 2**32 - 1
 
 
 class UpdateBody(ResourcesJson, rename="pascal", kw_only=True):
+    GO_TYPE: ClassVar[str] = "container.UpdateConfig"
     restart_policy: RestartPolicyJson | None = None
 
 
@@ -26,8 +32,13 @@ class StartBodyGiven(InvalidArgument):
         )
 
 
+class InvalidSize(InvalidArgument):
+    def __init__(self, what: str, given: str, why: str) -> None:
+        super().__init__(f'invalid resize {what} "{given}": {why}')
+
+
 async def create(call: Call) -> web.StreamResponse:
-    body = await call.body(CreateBody)
+    body = await call.needed_body(CreateBody)
     container = await call.engine.containers.create(
         call.text("name").removeprefix("/") or None,
         to_spec(body, call.version),
@@ -104,12 +115,16 @@ async def resize(call: Call) -> web.StreamResponse:
 
 
 def terminal_size(call: Call) -> tuple[int, int]:
-    """Rows and columns. Raises InvalidArgument if one is missing or no terminal's."""
-    height, width = call.optional_number("h"), call.optional_number("w")
-    for key, value in (("h", height), ("w", width)):
-        if value is None or not 0 <= value < 1 << 32:
-            raise InvalidArgument(f'invalid resize {key}: "{call.text(key)}": invalid syntax')
-    return height or 0, width or 0
+    """Rows and columns. Raises InvalidSize."""
+    return _dimension("height", call.text("h")), _dimension("width", call.text("w"))
+
+
+def _dimension(what: str, text: str) -> int:
+    if not _DECIMAL.fullmatch(text):
+        raise InvalidSize(what, text, "invalid syntax")
+    if len(text) > len(str(_LARGEST_SIZE)) or not 0 <= int(text) <= _LARGEST_SIZE:
+        raise InvalidSize(what, text, "value out of range")
+    return int(text)
 
 
 async def wait(call: Call) -> web.StreamResponse:

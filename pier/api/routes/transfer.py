@@ -194,7 +194,7 @@ async def manifest(call: Call) -> web.StreamResponse:
 
 
 async def login(call: Call) -> web.StreamResponse:
-    auth = to_auth(await call.body(AuthConfig))
+    auth = to_auth(await call.needed_body(AuthConfig))
     token = await call.part("registry", "docker login").login(auth)
     return answers.json({"Status": "Login Succeeded", "IdentityToken": token or ""})
 

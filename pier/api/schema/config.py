@@ -3,6 +3,7 @@
 import posixpath
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import ClassVar
 
 import msgspec
 from msgspec import UNSET, UnsetType, field
@@ -59,6 +60,7 @@ class Healthconfig(msgspec.Struct, rename="pascal", omit_defaults=True):
 
 
 class ContainerConfig(msgspec.Struct, rename="pascal", kw_only=True):
+    GO_TYPE: ClassVar[str] = "container.Config"
     hostname: str = ""
     domainname: str = ""
     user: str = ""
@@ -93,6 +95,7 @@ class NetworkingConfig(msgspec.Struct, rename="pascal"):
 class CreateBody(ContainerConfig, kw_only=True, rename="pascal"):
     """The body of `POST /containers/create`: the config, and two more objects beside its fields."""
 
+    GO_TYPE: ClassVar[str] = "container.CreateRequest"
     host_config: HostConfig = field(default_factory=HostConfig)
     networking_config: NetworkingConfig = field(default_factory=NetworkingConfig)
 

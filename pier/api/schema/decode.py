@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import inspect
 
+from pier.api.schema.json_words import syntax_words, type_words
 from pier.errors import InvalidArgument
 
 T = TypeVar("T")
@@ -28,13 +29,13 @@ class InvalidJson(InvalidArgument):
 
 
 def decode_body(data: bytes, kind: type[T]) -> T:
-    """Raises InvalidArgument, with the path of what is wrong."""
+    """Raises InvalidArgument, with the place of what is wrong."""
     try:
         value = msgspec.json.decode(data)
     except msgspec.DecodeError as error:
         if "trailing" in str(error):
             raise InvalidArgument("unexpected content after JSON") from None
-        raise InvalidJson(str(error)) from None
+        raise InvalidJson(syntax_words(data) or str(error)) from None
     except UnicodeDecodeError as error:
         raise InvalidJson(error.reason) from None
     except RecursionError:
@@ -61,10 +62,11 @@ def _check_nul(value: Json) -> None:
 
 def convert(value: Json, kind: type[T]) -> T:
     """A JSON value as `kind`. Raises InvalidJson."""
+    described = _describe(kind)
     try:
-        return msgspec.convert(fold(value, _describe(kind)), kind)
+        return msgspec.convert(fold(value, described), kind)
     except msgspec.ValidationError as error:
-        raise InvalidJson(str(error)) from None
+        raise InvalidJson(type_words(str(error), described)) from None
 
 
 def _describe(kind: object) -> inspect.Type:

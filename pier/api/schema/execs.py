@@ -1,5 +1,7 @@
 """Exec: what is asked of a further process, and what became of it. Pure."""
 
+from typing import ClassVar
+
 import msgspec
 from msgspec import field
 
@@ -14,6 +16,7 @@ class NoExecCommand(InvalidArgument):
 
 
 class ExecBody(msgspec.Struct, rename="pascal", kw_only=True):
+    GO_TYPE: ClassVar[str] = "container.ExecOptions"
     attach_stdin: bool = False
     attach_stdout: bool = False
     attach_stderr: bool = False
@@ -28,6 +31,7 @@ class ExecBody(msgspec.Struct, rename="pascal", kw_only=True):
 
 
 class ExecStartBody(msgspec.Struct, rename="pascal", kw_only=True):
+    GO_TYPE: ClassVar[str] = "container.ExecStartOptions"
     detach: bool = False
     tty: bool = False
     console_size: tuple[int, int] | None = None

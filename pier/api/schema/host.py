@@ -7,6 +7,7 @@ host (`pier.containers.validate`). Going out, the nulls and empty lists are Dock
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
+from typing import ClassVar
 
 import msgspec
 from msgspec import UNSET, UnsetType, field
@@ -68,11 +69,13 @@ class PortBindingJson(msgspec.Struct, rename="pascal"):
 
 
 class RestartPolicyJson(msgspec.Struct, rename="pascal"):
+    GO_TYPE: ClassVar[str] = "container.RestartPolicy"
     name: str = ""
     maximum_retry_count: int = 0
 
 
 class HostConfig(ResourcesJson, rename="pascal", kw_only=True):
+    GO_TYPE: ClassVar[str] = "container.HostConfig"
     binds: list[str] | None = None
     container_id_file: str = field(default="", name="ContainerIDFile")
     log_config: LogConfig = field(default_factory=LogConfig)

@@ -1,6 +1,7 @@
 """Networks both ways, and endpoints as they are. Pure."""
 
 from collections.abc import Iterable, Mapping
+from typing import ClassVar
 
 import msgspec
 from msgspec import UNSET, UnsetType, field
@@ -15,7 +16,7 @@ from pier.networks.model import Endpoint, Network, NetworkSpec, Pool
 
 class NoNetworkName(InvalidArgument):
     def __init__(self) -> None:
-        super().__init__("network name cannot be blank")
+        super().__init__("invalid name: name is empty")
 
 
 class PoolJson(msgspec.Struct, rename="pascal", kw_only=True, omit_defaults=True):
@@ -73,6 +74,7 @@ class InvalidOption(InvalidArgument):
 
 
 class CreateBody(msgspec.Struct, rename="pascal", kw_only=True):
+    GO_TYPE: ClassVar[str] = "network.CreateRequest"
     name: str = ""
     driver: str = ""
     scope: str = ""
@@ -89,11 +91,13 @@ class CreateBody(msgspec.Struct, rename="pascal", kw_only=True):
 
 
 class ConnectBody(msgspec.Struct, rename="pascal", kw_only=True):
+    GO_TYPE: ClassVar[str] = "network.ConnectOptions"
     container: str = ""
     endpoint_config: EndpointSettings | None = None
 
 
 class DisconnectBody(msgspec.Struct, rename="pascal", kw_only=True):
+    GO_TYPE: ClassVar[str] = "network.DisconnectOptions"
     container: str = ""
     force: bool = False
 

@@ -1,6 +1,7 @@
 """Volumes, both ways. Pure."""
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import msgspec
 
@@ -8,6 +9,7 @@ from pier.api.schema.words import rfc3339
 
 
 class CreateBody(msgspec.Struct, rename="pascal"):
+    GO_TYPE: ClassVar[str] = "volume.CreateOptions"
     name: str = ""
     driver: str = ""
     driver_opts: dict[str, str] = {}
