@@ -8,8 +8,9 @@ import posixpath
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
+from pier.containers import daemon_root as kept
 from pier.containers.model import Container, MountPoint
-from pier.containers.spec import ContainerSpec, MountRequest
+from pier.containers.spec import ContainerSpec, HostSpec, MountRequest
 from pier.errors import InvalidArgument
 from pier.runtime.reserved_paths import TargetReserved, is_reserved
 
@@ -82,20 +83,24 @@ def mount_points(
     *,
     exists: Callable[[str], bool],
     new_name: Callable[[], str],
+    daemon_root: str,
     of_image: Collection[str] = (),
 ) -> tuple[MountPoint, ...]:
     """What `spec` (merged with its image) mounts, parents first.
 
     `others` are the containers of `volumes_from`, by the names used there. exists: whether a
-    path is on the host; new_name: a fresh name for an anonymous volume. of_image: those of the
-    spec's `volumes` only the image asks for. A mount of the container's own takes the place of one
-    from another container, and of an image's VOLUME.
+    path is on the host; new_name: a fresh name for an anonymous volume; daemon_root: where the
+    daemon keeps its files. of_image: those of the spec's `volumes` only the image asks for. A
+    mount of the container's own takes the place of one from another container, and of an image's.
     """
     host = spec.host
     inherited = _inherited(host.volumes_from, others)
     own: dict[str, MountPoint] = {}
-    asked = [parse_bind(bind, host.volume_driver) for bind in host.binds]
-    asked += [from_request(request, exists) for request in host.mounts]
+    asked = [_bind(bind, host, daemon_root) for bind in host.binds]
+    asked += [
+        kept.checked(from_request(request, exists), request.propagation, daemon_root)
+        for request in host.mounts
+    ]
     asked += [_tmpfs(path, options) for path, options in host.tmpfs.items()]
     for point in asked:
         if point.destination in own:
@@ -107,8 +112,10 @@ def mount_points(
     for path in sorted(spec.volumes):
         destination = _destination(path)
         if destination not in chosen:
-            chosen[destination] = _anonymous(destination, new_name())
-            check_proc(chosen[destination])
+            point = MountPoint(kind="volume", destination=destination, anonymous=True)
+            driver = host.volume_driver or LOCAL
+            chosen[destination] = replace(point, name=new_name(), driver=driver)
+            check_proc(point)
             if path in of_image and _holds_devices(destination):
                 raise TargetReserved(destination, "the image")
     return tuple(chosen[path] for path in sorted(chosen, key=_parts))
@@ -128,6 +135,13 @@ def parse_volumes_from(text: str) -> tuple[str, str]:
     if words & PROPAGATIONS or "nocopy" in words:
         raise InvalidMountMode(mode)
     return name, mode or "rw"
+
+
+def _bind(raw: str, host: HostSpec, daemon_root: str) -> MountPoint:
+    point = parse_bind(raw, host.volume_driver)
+    asked = next((word for word in point.mode.split(",") if word in PROPAGATIONS), "")
+    older = host.readonly_binds_non_recursive and point.kind == "bind" and not point.writable
+    return kept.checked(replace(point, readonly_non_recursive=older), asked, daemon_root)
 
 
 def parse_bind(raw: str, volume_driver: str = "") -> MountPoint:
@@ -286,12 +300,6 @@ def _named(point: MountPoint, new_name: Callable[[], str]) -> MountPoint:
         return point
     named = replace(point, mode=point.mode or "z")
     return named if point.name else replace(named, name=new_name(), anonymous=True)
-
-
-def _anonymous(destination: str, name: str) -> MountPoint:
-    return MountPoint(
-        kind="volume", destination=destination, name=name, driver=LOCAL, anonymous=True
-    )
 
 
 def check_proc(point: MountPoint) -> None:

@@ -157,11 +157,11 @@ def _prepare_bind(point: MountPoint) -> None:
             source.mkdir(parents=True, exist_ok=True, mode=0o755)
         except OSError as error:
             raise BindSourceNotMade(point.source, error.strerror or str(error)) from error
-    _check_propagation(point)
+    check_propagation(point)
 
 
-def _check_propagation(point: MountPoint) -> None:
-    """A mount only travels from or to where the source's own mount lets it."""
+def check_propagation(point: MountPoint) -> None:
+    """A mount only travels from or to where the source's own mount lets it. NotPropagated."""
     kind = point.propagation.removeprefix("r")
     if kind not in ("shared", "slave"):
         return

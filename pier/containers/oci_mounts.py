@@ -112,10 +112,16 @@ def _point(point: MountPoint, inputs: MountInputs) -> OciMount:
         return _mount(
             point.destination, "tmpfs", "tmpfs", merge_tmpfs_options(_tmpfs_options(point))
         )
-    options = ["bind" if point.non_recursive else "rbind", point.propagation or "rprivate"]
+    propagation = point.propagation or "rprivate"
+    if point.non_recursive:
+        # With crun 1.8 "rprivate" and "rro" bring the mounts below along, where none are wanted.
+        options = ["bind", propagation.removeprefix("r")]
+    else:
+        options = ["rbind", propagation]
     if not point.writable:
         options.append("ro")
-        if inputs.recursive_readonly and not point.readonly_non_recursive:
+        whole = not point.non_recursive and not point.readonly_non_recursive
+        if inputs.recursive_readonly and whole:
             options.append("rro")
     return _bind(point.destination, point.source, options)
 

@@ -7,11 +7,12 @@ from dataclasses import replace
 from secrets import token_hex
 
 from pier.containers import mounts
-from pier.containers.binds import mount_points, volumes_from_names
+from pier.containers.binds import DEFAULT_PROPAGATION, LOCAL, mount_points, volumes_from_names
+from pier.containers.daemon_root import RSLAVE, holds
 from pier.containers.model import Container, MountPoint
 from pier.containers.parts import Parts
 from pier.containers.spec import ContainerSpec
-from pier.errors import InvalidArgument, NotFound, PierError
+from pier.errors import InvalidArgument, PierError
 from pier.threads import Bulkhead
 from pier.volumes import Volume
 
@@ -27,8 +28,9 @@ class EmptyImage(InvalidArgument):
 
 
 class Placement:
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, daemon_root: str) -> None:
         self._parts = parts
+        self._daemon_root = daemon_root
 
     async def decide(
         self, spec: ContainerSpec, of_image: Collection[str], there: Collection[str]
@@ -47,6 +49,7 @@ class Placement:
             others,
             exists=there.__contains__,
             new_name=lambda: token_hex(32),
+            daemon_root=self._daemon_root,
             of_image=of_image,
         )
         requests = {request.target: request for request in spec.host.mounts}
@@ -78,7 +81,7 @@ class Placement:
         if point.kind != "volume" or point.source:
             return point
         volumes = self._parts.volumes
-        if point.anonymous and volumes.find(point.name) is None:
+        if point.anonymous and point.driver == LOCAL and volumes.find(point.name) is None:
             volume = volumes.create_anonymous(point.name, labels=labels, options=options)
         else:
             volume = self._named_volume(point, labels, options)
@@ -87,12 +90,9 @@ class Placement:
     def _named_volume(
         self, point: MountPoint, labels: dict[str, str], options: dict[str, str]
     ) -> Volume:
-        try:
-            return self._parts.volumes.create(
-                point.name, driver=point.driver, labels=labels, options=options
-            )
-        except NotFound as error:  # the driver; a client would take it for a missing image
-            raise InvalidArgument(str(error)) from error
+        return self._parts.volumes.create(
+            point.name, driver=point.driver, labels=labels, options=options
+        )
 
     async def forget(self, container: Container) -> None:
         """The container was not made after all: its anonymous volumes go again."""
@@ -122,8 +122,8 @@ class Placement:
                 )
         directory = self._parts.mounts(container.id)
         overlay_of = self._parts.image_overlays(container).__getitem__
-        if container.mounts:
-            await _THREADS.run(lambda: mounts.prepare(container.mounts, directory, overlay_of))
+        if points := self._carried_out(container):
+            await _THREADS.run(lambda: mounts.prepare(points, directory, overlay_of))
 
     async def hold_volumes(self, container: Container) -> None:
         """Count a container that runs among its volumes' users; also after a daemon restart."""
@@ -149,8 +149,27 @@ class Placement:
         """The mount points with the host paths the runtime binds."""
         if not container.mounts:
             return ()
-        points = mounts.with_sources(container.mounts, self._parts.mounts(container.id))
+        points = mounts.with_sources(self._carried_out(container), self._parts.mounts(container.id))
         return await _THREADS.run(lambda: tuple(_as_it_is(point) for point in points))
+
+    def _carried_out(self, container: Container) -> list[MountPoint]:
+        """Its mounts; rslave of the daemon's root, a default, is left out where nothing travels."""
+        return [
+            replace(point, propagation=DEFAULT_PROPAGATION)
+            if point.propagation == RSLAVE
+            and holds(point.source, self._daemon_root)
+            and not _travels(point)
+            else point
+            for point in container.mounts
+        ]
+
+
+def _travels(point: MountPoint) -> bool:
+    try:
+        mounts.check_propagation(point)
+    except mounts.NotPropagated:
+        return False
+    return True
 
 
 async def existing(spec: ContainerSpec) -> Collection[str]:

@@ -89,6 +89,8 @@ class HostSpec:
     """What the host is asked to provide: Docker's HostConfig."""
 
     binds: tuple[str, ...] = ()
+    readonly_binds_non_recursive: bool = False
+    """What `ro` means to clients older than 1.44: mounts below stay writable."""
     mounts: tuple[MountRequest, ...] = ()
     volumes_from: tuple[str, ...] = ()
     volume_driver: str = ""

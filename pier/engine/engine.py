@@ -179,7 +179,7 @@ async def _build(settings: Settings, stack: AsyncExitStack) -> Engine:
         mounts=paths.mounts,
         stubs=make_stubs(paths.data_root / "stubs"),
     )
-    containers, execs, restorer = _containers(parts, facts)
+    containers, execs, restorer = _containers(parts, facts, paths.data_root)
     await restorer.restore()
     offline = OfflinePuller(puller, images)
     builder = await _builder(parts, settings, offline, facts)
@@ -228,8 +228,10 @@ async def _images(
     return images
 
 
-def _containers(parts: Parts, facts: HostFacts) -> tuple[Containers, Execs, Restorer]:
-    placement = Placement(parts)
+def _containers(
+    parts: Parts, facts: HostFacts, daemon_root: Path
+) -> tuple[Containers, Execs, Restorer]:
+    placement = Placement(parts, str(daemon_root))
     links = Links(parts)
     etc = EtcFiles(parts, links)
     inputs = Inputs(parts, facts, links)

@@ -57,8 +57,8 @@ def test_a_command_may_be_one_string() -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ({"HostConfig": {"Memory": "lots"}}, "$.HostConfig.Memory"),
-        ({"Labels": 5}, "$.Labels"),
+        ({"HostConfig": {"Memory": "lots"}}, "CreateRequest.HostConfig.Memory of type int64"),
+        ({"Labels": 5}, "CreateRequest.Labels of type map[string]string"),
         ({"HostConfig": {"RestartPolicy": {"Name": "sometimes"}}}, "unknown policy 'sometimes'"),
         (
             {"HostConfig": {"RestartPolicy": {"Name": "always", "MaximumRetryCount": 2}}},
@@ -131,10 +131,15 @@ def test_what_no_host_could_do_is_refused_in_dockers_words(
     ("data", "message"),
     [
         (b'{"Image": "a"} {}', "unexpected content after JSON"),
-        (b"{", "invalid JSON: "),
-        (b"[]", "invalid JSON: "),
+        (b"", "invalid JSON: got EOF while reading request body"),
+        (b"{", "invalid JSON: unexpected EOF"),
+        (
+            b"[]",
+            "invalid JSON: json: cannot unmarshal array into Go value",
+        ),
         (b'"\x80"', "invalid JSON: invalid start byte"),
         (b'{"HostConfig": ' * 100, "invalid JSON: "),
+        (b"{" + b" " * 70_000, "invalid JSON: Input data was truncated"),
     ],
 )
 def test_what_is_no_json_object_is_refused(data: bytes, message: str) -> None:
@@ -173,7 +178,7 @@ def test_older_clients_get_the_settings_of_their_time() -> None:
         (
             {"NetworkingConfig": {"EndpointsConfig": {"a": {}, "b": {}}}},
             43,
-            "Container cannot be connected to network endpoints: a, b",
+            "Container cannot be created with multiple network endpoints: a, b",
         ),
         (
             {"HostConfig": {"Mounts": [{"Type": "image", "Source": "a", "Target": "/a"}]}},

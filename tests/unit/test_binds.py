@@ -28,7 +28,11 @@ def points(
     spec = ContainerSpec(host=host, volumes=volumes)
     fresh = names()
     return mount_points(
-        spec, others or {}, exists=lambda path: path != "/missing", new_name=lambda: next(fresh)
+        spec,
+        others or {},
+        exists=lambda path: path != "/missing",
+        new_name=lambda: next(fresh),
+        daemon_root="/var/lib/pier",
     )
 
 

@@ -343,7 +343,7 @@ def summary_json(view: View, version: ApiVersion, now_ns: int) -> SummaryJson:
         size_rw=view.size_rw or UNSET,
         size_root_fs=UNSET if view.size_root_fs is None else view.size_root_fs,
     )
-    if host.annotations:
+    if version.at_least(46) and host.annotations:
         summary.host_config.annotations = dict(host.annotations)
     if health is not None:
         summary.health = SummaryHealth(health.status, health.failing_streak)

@@ -14,7 +14,9 @@ from pier.errors import InvalidArgument
 
 class ManyEndpoints(InvalidArgument):
     def __init__(self, names: Mapping[str, object]) -> None:
-        super().__init__(f"Container cannot be connected to network endpoints: {', '.join(names)}")
+        super().__init__(
+            "Container cannot be created with multiple network endpoints: " + ", ".join(names)
+        )
 
 
 def shaped(spec: ContainerSpec, version: ApiVersion) -> ContainerSpec:
@@ -35,6 +37,8 @@ def shaped(spec: ContainerSpec, version: ApiVersion) -> ContainerSpec:
 def _host(host: HostSpec, version: ApiVersion) -> HostSpec:
     mounts = tuple(_mount(mount, version) for mount in host.mounts)
     host = replace(host, mounts=mounts) if mounts else host
+    if not version.at_least(44) and host.binds:
+        host = replace(host, readonly_binds_non_recursive=True)
     if not version.at_least(43):
         host = replace(host, annotations={})
     if not version.at_least(42):
