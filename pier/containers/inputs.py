@@ -7,7 +7,7 @@ an exec. What blocks on the container's own files runs in a thread.
 import asyncio
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from pier.containers import to_oci
@@ -34,8 +34,8 @@ from pier.containers.security import UNCONFINED, parse_security_options
 from pier.containers.spec import ContainerSpec
 from pier.containers.state import State
 from pier.containers.to_oci import OciInputs, ProcessUser
-from pier.containers.users import NotQuick, UserNotFound, resolve_user
-from pier.errors import Conflict, InvalidArgument
+from pier.containers.users import NoSuchIdentity, NotQuick, resolve_user
+from pier.errors import Conflict, Failed, InvalidArgument, PierError
 from pier.linux.mount import Overlay, open_overlay
 from pier.runtime import seccomp
 from pier.runtime.mount_targets import Target, check_targets
@@ -50,16 +50,44 @@ _THREADS = Bulkhead("looks at /etc/passwd", most=256, of_one=16)
 class NotShareable(InvalidArgument):
     def __init__(self, container_id: str) -> None:
         super().__init__(
-            f"can't join IPC of container {container_id}: non-shareable IPC "
+            f"failed to join IPC namespace: container {container_id}: non-shareable IPC "
             "(hint: use IpcMode:shareable for the donor container)"
         )
 
 
+class PidNotJoined(Failed):
+    def __init__(self, other: Container) -> None:
+        super().__init__(f"failed to join PID namespace: container {other.id} is not running")
+
+
+class IpcNotJoined(Conflict):
+    def __init__(self, other: Container) -> None:
+        super().__init__(f"failed to join IPC namespace: container {other.id} is not running")
+
+
+class NetworkNotJoined(Conflict):
+    def __init__(self, other: Container) -> None:
+        super().__init__(
+            "cannot join network namespace of a non running container: "
+            f"container {other.name} is {other.state.value}"
+        )
+
+
+_NOT_JOINED: Mapping[str, Callable[[Container], PierError]] = {
+    "pid": PidNotJoined,
+    "ipc": IpcNotJoined,
+    "network": NetworkNotJoined,
+}
+
+
 def running_container(parts: Parts, mode: str, kind: str) -> Container:
-    """The running container that `container:<id>` names. Raises NotFound, Conflict."""
+    """The running container that `container:<id>` names; kind: pid, ipc or network.
+
+    Raises NotFound, PidNotJoined and its like.
+    """
     other = parts.store.get(joined_container(mode) or "")
     if other.state not in (State.RUNNING, State.PAUSED):
-        raise Conflict(f"cannot join {kind} of a non running container: {other.id}")
+        raise _NOT_JOINED[kind](other)
     return other
 
 
@@ -126,20 +154,20 @@ class Inputs:
         return Namespaces(
             network=HOST if netns_path is None else netns_path,
             pid=self._pids(host.pid_mode),
-            ipc=self._joined_or(host.ipc_mode, "ipc", "IPC"),
+            ipc=self._joined_or(host.ipc_mode, "ipc"),
             uts=host_or_private(host.uts_mode),
             cgroup=cgroup_mode(host, cgroup_version=self._facts.cgroup_version),
         )
 
     def _pids(self, mode: str) -> str:
         if joined_container(mode):
-            expose(self._parts.bundle(self.joined(mode, "PID").id))
-        return self._joined_or(mode, "pid", "PID")
+            expose(self._parts.bundle(self.joined(mode, "pid").id))
+        return self._joined_or(mode, "pid")
 
-    def _joined_or(self, mode: str, kind: str, words: str) -> str:
+    def _joined_or(self, mode: str, kind: str) -> str:
         if not joined_container(mode):
             return host_or_private(mode)
-        return f"/proc/{self.joined(mode, words).status.pid}/ns/{kind}"
+        return f"/proc/{self.joined(mode, kind).status.pid}/ns/{kind}"
 
     def _shm(self, container: Container) -> str | None:
         """See OciInputs.shm."""
@@ -151,7 +179,7 @@ class Inputs:
             case "shareable":
                 return str(self._parts.shm(container.id))
             case mode if joined_container(mode):
-                other = self.joined(mode, "IPC")
+                other = self.joined(mode, "ipc")
                 if other.spec.host.ipc_mode == "host":
                     return HOST_SHM
                 if other.spec.host.ipc_mode != "shareable":
@@ -221,7 +249,7 @@ class Inputs:
             raise Conflict(f"container {container.id} is not running") from None
         try:
             return resolve_user(root, user, container.spec.host.group_add, quick=quick)
-        except UserNotFound as error:
+        except NoSuchIdentity as error:
             raise InvalidArgument(str(error)) from error
         finally:
             os.close(root)

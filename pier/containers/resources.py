@@ -24,8 +24,12 @@ _CPU_LIST = re.compile(r"[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*")
 _LONGEST_LIST = 4_096
 
 OciObject = dict[str, object]
-_PID_MAX_LIMIT = 4 * 1024 * 1024
-"""The kernel's own (include/linux/threads.h): the most that pids.max takes as a number."""
+
+
+class FileWrite(NamedTuple):
+    controller: str
+    file: str
+    value: str
 
 
 class DeviceNumber(NamedTuple):
@@ -51,7 +55,12 @@ def _refuse_if(refused: bool, message: str) -> None:
 
 
 def with_defaults(resources: Resources, *, update: bool = False) -> Resources:
-    """Memory without swap means as much swap again; a swappiness of -1 means not asked."""
+    """Memory without swap means as much swap again; a swappiness of -1 means not asked.
+
+    A number of processes below one is no limit: for an update that is a word, 0.
+    """
+    if resources.pids_limit is not None and resources.pids_limit <= 0:
+        resources = replace(resources, pids_limit=0 if update else None)
     if resources.memory > 0 and resources.memory_swap == 0 and not update:
         resources = replace(resources, memory_swap=2 * resources.memory)
     if resources.memory_swappiness == UNLIMITED:
@@ -268,7 +277,8 @@ def resources_to_oci(
     """OCI `linux.resources`, without device rules: what `create` and `update` have in common.
 
     `devices` holds the numbers of the block devices that the limits name. What was not asked is
-    left out, so an update changes nothing else. `resources` comes from `supported`.
+    left out, so an update changes nothing else. So are limits that end: a new group has none, and
+    for one that is there see `limits_ended`. `resources` comes from `supported`.
     """
     parts = {
         "cpu": _cpu_to_oci(resources),
@@ -288,7 +298,7 @@ def _cpu_to_oci(asked: Resources) -> OciObject:
         {
             "shares": asked.cpu_shares,
             "period": period,
-            "quota": quota,
+            "quota": max(quota, 0),  # crun 1.8 writes -1 as 2^64-1
             "realtimePeriod": asked.cpu_rt_period_us,
             "realtimeRuntime": asked.cpu_rt_runtime_us,
             "cpus": asked.cpuset_cpus,
@@ -313,10 +323,24 @@ def _memory_to_oci(asked: Resources) -> OciObject:
 
 
 def _pids_to_oci(asked: Resources) -> OciObject:
-    """Zero and less is no limit; crun 1.8 knows no word for that, but a limit nobody can reach."""
-    if asked.pids_limit is None:
-        return {}
-    return {"limit": asked.pids_limit if asked.pids_limit > 0 else _PID_MAX_LIMIT}
+    return {"limit": asked.pids_limit} if asked.pids_limit else {}
+
+
+def limits_ended(changes: Mapping[str, object], *, cgroup_version: int) -> list[FileWrite]:
+    """What takes away the limits that an update asks to end; crun 1.8 has no word for it.
+
+    changes: fields of Resources that were asked for, by name.
+    """
+    writes = []
+    pids, quota = changes.get("pids_limit"), changes.get("cpu_quota_us")
+    if isinstance(pids, int) and pids <= 0:
+        writes.append(FileWrite("pids", "pids.max", "max"))
+    if isinstance(quota, int) and quota < 0:
+        if cgroup_version == 2:
+            writes.append(FileWrite("cpu", "cpu.max", "max"))
+        else:
+            writes.append(FileWrite("cpu", "cpu.cfs_quota_us", "-1"))
+    return writes
 
 
 def _blkio_to_oci(asked: Resources, devices: Mapping[str, DeviceNumber]) -> OciObject:

@@ -10,18 +10,18 @@ from pier.containers.spec import HostSpec
 from pier.errors import InvalidArgument
 
 MASKED_PATHS = (
-    "/proc/acpi",
     "/proc/asound",
+    "/proc/acpi",
     "/proc/interrupts",
     "/proc/kcore",
     "/proc/keys",
     "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
     "/proc/timer_list",
     "/proc/timer_stats",
-    "/sys/devices/virtual/powercap",
+    "/proc/sched_debug",
+    "/proc/scsi",
     "/sys/firmware",
+    "/sys/devices/virtual/powercap",
 )
 READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
@@ -66,6 +66,8 @@ def security_with_label(host: HostSpec) -> tuple[str, ...]:
 def _with_option(parsed: SecurityOptions, option: str) -> SecurityOptions:
     if option == "no-new-privileges":
         return replace(parsed, no_new_privileges=True)
+    if option == "writable-cgroups":
+        return replace(parsed, writable_cgroups=True)
     if option == "disable":
         return replace(parsed, labels=(*parsed.labels, option))
     key, separator, value = option.partition("=" if "=" in option else ":")

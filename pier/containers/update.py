@@ -1,16 +1,23 @@
 """`docker update`: new limits and a new restart policy, at once where the container runs."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from pier.containers.facts import HostFacts
 from pier.containers.host import block_devices
 from pier.containers.model import Container
 from pier.containers.parts import Parts
-from pier.containers.resources import resources_to_oci, supported, with_defaults
+from pier.containers.resources import (
+    limits_ended,
+    resources_to_oci,
+    supported,
+    with_defaults,
+)
 from pier.containers.spec import Resources, RestartPolicy
 from pier.containers.state import State
 from pier.errors import Conflict, Failed, InvalidArgument, PierError
+from pier.linux import cgroup
 
 
 class UpdateRefused(Conflict):
@@ -19,9 +26,12 @@ class UpdateRefused(Conflict):
 
 
 class Updater:
-    def __init__(self, parts: Parts, facts: HostFacts) -> None:
+    def __init__(
+        self, parts: Parts, facts: HostFacts, cgroups_path: Callable[[Container], str]
+    ) -> None:
         self._parts = parts
         self._facts = facts
+        self._cgroups_path = cgroups_path
 
     async def update(
         self, name: str, changes: Mapping[str, object], restart: RestartPolicy | None
@@ -47,7 +57,7 @@ class Updater:
                     "container",
                 )
             if container.state in (State.RUNNING, State.PAUSED) and changes:
-                await self._apply(container, kept.resources)
+                await self._apply(container, kept.resources, changes)
             host = replace(
                 container.spec.host,
                 resources=with_defaults(resources, update=True),
@@ -58,13 +68,20 @@ class Updater:
         self._parts.announce(changed, "update")
         return kept.warnings
 
-    async def _apply(self, container: Container, resources: Resources) -> None:
+    async def _apply(
+        self, container: Container, resources: Resources, changes: Mapping[str, object]
+    ) -> None:
         limits = resources_to_oci(resources, block_devices(resources))
+        ended = limits_ended(changes, cgroup_version=self._facts.cgroup_version)
         try:
             await self._parts.runtimes.update(
                 self._parts.runtime_of(container), container.id, limits
             )
-        except PierError as error:
+            for controller, file, value in ended:
+                if controller in cgroup.layout().controllers:
+                    group = cgroup.layout().path(controller, self._cgroups_path(container))
+                    await asyncio.to_thread(cgroup.write, group, file, value)
+        except (PierError, OSError) as error:
             raise Failed(f"Cannot update container {container.id}: {error}") from error
 
 

@@ -20,17 +20,21 @@ _QUICKLY_READ = 64 * 1024
 _PASSWD_FIELDS, _GROUP_FIELDS = 7, 4
 
 
-class UserNotFound(Failed):
+class NoSuchIdentity(Failed):
+    """A start that fails by it is the container's failure; an exec is refused."""
+
+
+class UserNotFound(NoSuchIdentity):
     def __init__(self, name: str) -> None:
         super().__init__(f"unable to find user {name}: no matching entries in passwd file")
 
 
-class GroupNotFound(Failed):
+class GroupNotFound(NoSuchIdentity):
     def __init__(self, name: str) -> None:
         super().__init__(f"unable to find group {name}: no matching entries in group file")
 
 
-class IdOutOfRange(Failed):
+class IdOutOfRange(NoSuchIdentity):
     def __init__(self, text: str) -> None:
         super().__init__(f"uids and gids must be in range 0-{_LARGEST_ID}: {text}")
 

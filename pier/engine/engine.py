@@ -250,7 +250,7 @@ def _containers(
         creation=Creation(parts, facts, placement, links),
         lifecycle=lifecycle,
         connections=connections,
-        updater=Updater(parts, facts),
+        updater=Updater(parts, facts, inputs.cgroups_path),
         files=Files(parts),
         committer=Committer(parts, lifecycle),
         logs=Logs(parts),

@@ -107,14 +107,14 @@ def test_memory_alone_gets_as_much_swap_but_not_on_update() -> None:
 def test_limits_are_written_as_oci() -> None:
     asked = Resources(
         nano_cpus=1_500_000_000, cpu_shares=512, cpuset_cpus="0", memory=8 * MIB,
-        memory_swap=-1, pids_limit=-1, device_read_bps=DISK, blkio_weight=10,
+        memory_swap=-1, pids_limit=7, device_read_bps=DISK, blkio_weight=10,
         blkio_weight_device=DISK, memory_swappiness=0, oom_kill_disable=True,
     )  # fmt: skip
     numbers = {"/dev/sda": DeviceNumber(8, 0)}
     assert resources_to_oci(asked, numbers) == {
         "cpu": {"shares": 512, "period": 100_000, "quota": 150_000, "cpus": "0"},
         "memory": {"limit": 8 * MIB, "swap": -1, "swappiness": 0, "disableOOMKiller": True},
-        "pids": {"limit": 4194304},
+        "pids": {"limit": 7},
         "blockIO": {
             "weight": 10,
             "weightDevice": [{"major": 8, "minor": 0, "weight": 100}],

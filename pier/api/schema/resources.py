@@ -194,7 +194,7 @@ def fill_resources(json: ResourcesJson, resources: Resources) -> None:
     json.memory_swap = resources.memory_swap
     json.memory_swappiness = resources.memory_swappiness
     json.oom_kill_disable = bool(resources.oom_kill_disable)
-    json.pids_limit = resources.pids_limit or None
+    json.pids_limit = resources.pids_limit
     json.ulimits = [UlimitJson(item.name, item.hard, item.soft) for item in resources.ulimits]
     _fill_devices(json, resources)
 

@@ -15,7 +15,7 @@ from pier.errors import InvalidArgument
 class ManyEndpoints(InvalidArgument):
     def __init__(self, names: Mapping[str, object]) -> None:
         super().__init__(
-            "Container cannot be created with multiple network endpoints: " + ", ".join(names)
+            f"Container cannot be created with multiple network endpoints: {', '.join(names)}"
         )
 
 
