@@ -56,25 +56,6 @@ def _bad_duration(text: str, rest: str, position: int) -> str:
     return f'time: invalid duration "{text}"'
 
 
-def format_duration(duration_ns: int) -> str:
-    """Return nanoseconds as Go prints a time.Duration: `1m30s`."""
-    if duration_ns == 0:
-        return "0s"
-    sign = "-" if duration_ns < 0 else ""
-    left = abs(duration_ns)
-    if left < 1_000_000_000:
-        for unit, scale in (("ms", 1_000_000), ("µs", 1_000), ("ns", 1)):
-            if left >= scale:
-                return f"{sign}{left / scale:g}{unit}"
-    minutes, rest = divmod(left, 60_000_000_000)
-    hours, minutes = divmod(minutes, 60)
-    seconds = f"{rest // 1_000_000_000}.{rest % 1_000_000_000:09d}".rstrip("0").rstrip(".")
-    text = f"{seconds}s"
-    if hours or minutes:
-        text = f"{minutes}m{text}"
-    return f"{sign}{hours}h{text}" if hours else sign + text
-
-
 def parse_moment(text: str, now_ns: int) -> str:
     """Return a point in time as the API takes it: seconds since the epoch, with a fraction.
 

@@ -30,7 +30,7 @@ from pier.runtime.monitors import (
     adopt,
     read_exit,
 )
-from pier.runtime.orders import AttachOptions, ConsoleSize, ExecOrder, Exit
+from pier.runtime.orders import AttachOptions, Captured, ConsoleSize, ExecOrder, Exit
 
 NOT_STARTED_CODE = 126
 LOST_CODE = 137
@@ -251,26 +251,29 @@ class Execs:
 
     async def run_captured(
         self, container: Container, command: Sequence[str], timeout_s: float, limit: int
-    ) -> Exit | None:
-        """Run `command` and keep up to `limit` bytes of its output. None: it took too long.
+    ) -> Captured:
+        """Run `command` and keep up to `limit` bytes of its output; killed if it takes too long.
 
         All of it has the time limit, for the container can hold up every step of a start. One
         that does not even end by SIGKILL keeps the next from being run.
         """
         if container.id in self._captured:
-            return None
+            return Captured(exit=None, in_time=False)
         captured = _Captured(asyncio.get_running_loop().create_future())
         self._captured[container.id] = captured
         self._parts.spawn(self._run_to_end(container, command, limit, captured))
+        in_time = True
         try:
             async with asyncio.timeout(timeout_s):
-                return await asyncio.shield(captured.exit)
+                await asyncio.shield(captured.exit)
         except TimeoutError:
+            in_time = False
             if captured.monitor is not None:
                 captured.monitor.kill_soon()
-            return None
         finally:
             await set_within(captured.over, END_PATIENCE_S)
+        ended = captured.exit.done() and captured.exit.exception() is None
+        return Captured(exit=captured.exit.result() if ended else None, in_time=in_time)
 
     async def _run_to_end(
         self, container: Container, command: Sequence[str], limit: int, captured: _Captured

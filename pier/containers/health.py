@@ -12,7 +12,8 @@ from pier.containers.parts import Parts, log
 from pier.containers.spec import ContainerSpec, Healthcheck
 from pier.containers.state import State
 from pier.containers.waiting import set_within
-from pier.runtime.orders import Exit
+from pier.oci.duration import format_duration
+from pier.runtime.orders import Captured
 
 DEFAULT_INTERVAL_NS = 30_000_000_000
 DEFAULT_TIMEOUT_NS = 30_000_000_000
@@ -24,8 +25,8 @@ NO_CODE = -1
 """Of a probe that took too long, and of one that could not be run."""
 AFTER_ERROR_S = 5.0
 
-RunProbe = Callable[[Container, Sequence[str], float], Awaitable[Exit | None]]
-"""Runs a command in a container for at most so many seconds; None: it took longer."""
+RunProbe = Callable[[Container, Sequence[str], float], Awaitable[Captured]]
+"""Runs a command in a container for at most so many seconds."""
 
 
 def judge(
@@ -111,24 +112,29 @@ class Prober:
             self._parts.announce(now, f"health_status: {health.status}")
 
     async def _result(self, container: Container, check: Healthcheck) -> ProbeResult:
-        timeout_s = (check.timeout_ns or DEFAULT_TIMEOUT_NS) / 1e9
+        timeout_ns = check.timeout_ns or DEFAULT_TIMEOUT_NS
         started_ns = self._parts.clock_ns()
         try:
-            ended = await self._run(
-                container, probe_command(check, container.spec.shell), timeout_s
+            captured = await self._run(
+                container, probe_command(check, container.spec.shell), timeout_ns / 1e9
             )
         except Exception as error:  # what could not be probed has not shown that it is healthy
             log.info("container %s: health check: %r", container.id, error)
             code, output = NO_CODE, str(error)[:OUTPUT_LIMIT]
         else:
-            code, output = _outcome(ended, timeout_s)
+            code, output = _outcome(captured, timeout_ns)
         return ProbeResult(
             started_ns=started_ns, ended_ns=self._parts.clock_ns(), exit_code=code, output=output
         )
 
 
-def _outcome(ended: Exit | None, timeout_s: float) -> tuple[int, str]:
-    if ended is None:
-        return NO_CODE, f"Health check exceeded timeout ({timeout_s:g}s)"
-    output = ended.output[:OUTPUT_LIMIT].decode(errors="replace")
-    return ended.code, output + ("..." if ended.output_truncated else "")
+def _outcome(captured: Captured, timeout_ns: int) -> tuple[int, str]:
+    """Exit code and output; what a probe wrote until it was killed may tell why."""
+    ended = captured.exit
+    output = "" if ended is None else ended.output[:OUTPUT_LIMIT].decode(errors="replace")
+    if ended is not None and ended.output_truncated:
+        output += "..."
+    if captured.in_time and ended is not None:
+        return ended.code, output
+    words = f"Health check exceeded timeout ({format_duration(timeout_ns)})"
+    return NO_CODE, f"{words}: {output}" if output else words

@@ -56,7 +56,7 @@ from pier.registry.hosts import Hosts
 from pier.registry.queries import Queries
 from pier.registry.transport import Patience
 from pier.runtime.oci_runtime import Candidate, Runtimes
-from pier.runtime.orders import Exit
+from pier.runtime.orders import Captured
 from pier.runtime.spawners import Spawner
 from pier.settings import Paths, Settings
 from pier.store.content import ContentStore
@@ -238,7 +238,7 @@ def _containers(
     remover = Remover(parts)
     execs = Execs(parts, inputs.for_exec, inputs.cgroups_path)
 
-    async def probe(container: Container, command: Sequence[str], timeout_s: float) -> Exit | None:
+    async def probe(container: Container, command: Sequence[str], timeout_s: float) -> Captured:
         return await execs.run_captured(container, command, timeout_s, OUTPUT_LIMIT)
 
     steps = all_steps(parts, inputs, placement, etc)

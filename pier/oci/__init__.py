@@ -5,5 +5,6 @@ reference   how images are named: `[host/]path[:tag][@digest]`, with Docker Hub 
 manifest    image manifests and indexes, OCI's and Docker's (schema 2)
 image       image configs: what to run, which layers, how it was made; chain IDs
 capabilities  their names, in the kernel's order
+duration    1m30s, as Go prints one
 platform    os/architecture/variant: parsing, matching, preference
 """

@@ -131,3 +131,10 @@ class Exit(NamedTuple):
     error: str = ""
     output: bytes = b""
     output_truncated: bool = False
+
+
+class Captured(NamedTuple):
+    """How a command ended that was run for its output. exit None: nothing is known of its end."""
+
+    exit: Exit | None
+    in_time: bool

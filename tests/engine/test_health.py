@@ -103,3 +103,11 @@ def served(pid: int, daemon: Daemon) -> bool:
     while pid > 1 and pid != daemon.process.pid:
         pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     return pid > 1
+
+
+def test_what_a_probe_wrote_until_it_was_killed_is_kept(daemon: Daemon) -> None:
+    command = "echo nearly; sleep 250"
+    container_id = checked(daemon, command, "--health-timeout", "150ms")
+    result = waited(daemon, container_id, "unhealthy")["Log"][-1]
+    assert result["ExitCode"] == -1
+    assert result["Output"] == "Health check exceeded timeout (150ms): nearly\n"

@@ -3,11 +3,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pier.cli.commands.networks import natural
-from pier.cli.gotime import format_duration, format_rfc3339, parse_duration, parse_moment
+from pier.cli.gotime import format_rfc3339, parse_duration, parse_moment
 from pier.cli.jsonlite import escape_html, format_json, parse_json, scan_all
 from pier.cli.output import Field, align, ellipsis, listing, simple_pieces
 from pier.cli.ports_shown import format_ports
 from pier.cli.units import format_binary_size, format_size, format_span, parse_bytes, parse_nano
+from pier.oci.duration import format_duration
 
 HOUR, DAY = 3600, 86400
 
