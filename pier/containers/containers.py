@@ -4,6 +4,7 @@ Longer stories have modules of their own; what is here finds the container and t
 """
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ from pier.errors import Conflict, PierError
 from pier.linux.mount import Overlay
 from pier.linux.trees import tree_size
 from pier.runtime.orders import AttachOptions
+from pier.store.snapshots import SnapshotNotFound
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +102,16 @@ class Containers:
         return None if container is None else self._parts.overlay(container)
 
     async def usage(self, container_id: str) -> tuple[int, int]:
-        """Bytes in the writable layer, and with the image's. Counts files, in a thread."""
+        """Bytes in the writable layer, and with the image's. Counts files, in a thread.
+
+        A layer that is lost has none: its container is listed and pruned like the others.
+        """
         container = self._parts.store.get(container_id)
         image = self._parts.images.find(container.image_id)
-        directory = self._parts.snapshotter.directory(snapshot_key(container.id))
-        own = await asyncio.to_thread(tree_size, directory)
+        own = 0
+        with contextlib.suppress(SnapshotNotFound):
+            directory = self._parts.snapshotter.directory(snapshot_key(container.id))
+            own = await asyncio.to_thread(tree_size, directory)
         return own, own + (image.size if image else 0)
 
     def wait(self, name: str, condition: str) -> Waiter:
