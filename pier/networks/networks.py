@@ -189,8 +189,14 @@ class Networks:
         return network
 
     async def remove(self, name: str) -> None:
+        """One whose record cannot be read goes too; a bridge of a chosen name at the next start."""
         async with self._changing:
-            await self._remove(self.get(name))
+            try:
+                network = self.get(name)
+            except DamagedRecord:
+                network = Network(id=self._kept_id(name), spec=NetworkSpec(name=name))
+                self._records.save_network(network)
+            await self._remove(network)
 
     async def prune(self, wanted: Callable[[Network], bool] = lambda _: True) -> list[str]:
         """Remove the networks of users that no running container is on; their names."""

@@ -247,7 +247,10 @@ def _forward(row: sqlite3.Row) -> Iterator[Forward]:
 
 
 def _network(row: sqlite3.Row) -> Network:
+    """Raises ValueError too: a subnet that is none would fail whoever makes another network."""
     spec = msgspec.json.decode(row["network_json"], type=NetworkSpec)
+    for pool in spec.pools:
+        ip_network(pool.subnet)
     return Network(id=row["network_id"], spec=spec, created_ns=row["created_ns"])
 
 

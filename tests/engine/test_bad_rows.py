@@ -104,6 +104,9 @@ def _spoil(daemon: Daemon) -> None:
             database.execute(f"UPDATE containers SET {column} = ? WHERE name = ?", (value, name))
         database.execute("UPDATE volumes SET labels_json = '[' WHERE name = 'spoiled'")
         database.execute("UPDATE networks SET spec_json = '5' WHERE name IN ('spoiled', 'bridge')")
+        database.execute(
+            "UPDATE networks SET spec_json = replace(spec_json, '/16', '/x') WHERE name = 'subnet'"
+        )
         database.execute("UPDATE tags SET reference = ':::' WHERE reference LIKE '%spoiled:1'")
         row = database.execute("SELECT spec_json FROM containers WHERE name = 'old'").fetchone()
         spec = {**json.loads(row[0]), "exposed_ports": ["80-82/tcp", "", "a/tcp", "81"]}
@@ -117,7 +120,8 @@ def test_rows_that_cannot_be_read_are_left_out_and_can_be_removed(own_daemon: Da
     daemon = own_daemon
     daemon.docker("tag", "busybox", "spoiled:1")
     daemon.docker("volume", "create", "spoiled")
-    daemon.docker("network", "create", "spoiled")
+    for name in ("spoiled", "subnet"):
+        daemon.docker("network", "create", name)
     spoiled = ("spec", "mounts", "status", "state")
     for name in (*spoiled, "old", "well"):
         daemon.docker("run", "-d", "--name", name, "busybox", "sleep", "300")
@@ -140,6 +144,9 @@ def test_rows_that_cannot_be_read_are_left_out_and_can_be_removed(own_daemon: Da
         assert "no such object" in daemon.docker("inspect", name, status=1).lower()
     for kind in ("volume", "network"):
         assert "cannot be read" in daemon.docker(kind, "inspect", "spoiled", status=1)
+    daemon.docker("network", "create", "another")
+    for name in ("spoiled", "subnet"):
+        daemon.docker("network", "rm", name)
     for kind in PRUNES:
         assert daemon.api("POST", f"/{kind}/prune")[0] == 200, kind
     daemon.docker("rm", "-f", "old", "well")
