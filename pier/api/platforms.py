@@ -15,6 +15,11 @@ class InvalidPlatformParameter(InvalidArgument):
         super().__init__(f"failed to parse platform: {why}")
 
 
+class ManyPlatforms(InvalidArgument):
+    def __init__(self) -> None:
+        super().__init__("multiple platform parameters not supported")
+
+
 class _Platform(msgspec.Struct):
     os: str = ""
     architecture: str = ""
@@ -26,6 +31,14 @@ def platforms_of(call: Call, since: int, key: str = "platform") -> tuple[str, ..
     if not call.version.at_least(since):
         return ()
     return tuple(_read(text) for text in call.texts(key) if text)
+
+
+def platform_of(call: Call, since: int) -> str:
+    """The one that was asked for; "" for none. Raises ManyPlatforms."""
+    platforms = platforms_of(call, since)
+    if len(platforms) > 1:
+        raise ManyPlatforms
+    return "".join(platforms)
 
 
 def _read(text: str) -> str:

@@ -68,12 +68,11 @@ class Link:
 
 
 def parse_link(text: str) -> tuple[str, str]:
-    """Name and alias of "name", "name:alias", or inspect's "/name:/user/alias"."""
+    """Name and alias of "name", "name:alias", "name:/alias", or inspect's "/name:/user/alias"."""
     name, colon, alias = text.partition(":")
     if not name or ":" in alias or (colon and not alias):
         raise InvalidLink(text)
-    if name.startswith("/"):
-        alias = alias.rpartition("/")[2]
+    alias = alias.rpartition("/")[2]
     name = name.removeprefix("/")
     return name, alias or name
 

@@ -21,6 +21,7 @@ from pier.oci.manifest import OCI_INDEX, Manifest, parse_manifest, to_json
 from pier.oci.reference import Reference, parse_reference
 
 BLOBS = "blobs/sha256/"
+_SECOND_NS = 1_000_000_000
 LAYOUT = {"imageLayoutVersion": "1.0.0"}
 NAME_ANNOTATION = "io.containerd.image.name"
 TAG_ANNOTATION = "org.opencontainers.image.ref.name"
@@ -46,6 +47,7 @@ class _Chosen:
 class _Blob:
     path: Path
     size: int
+    mtime_ns: int = 0
 
 
 def save_archive(images: Library, names: Sequence[str]) -> AsyncIterator[bytes]:
@@ -90,9 +92,15 @@ def _add(
 
 
 def _blobs(images: Library, chosen: _Chosen) -> Iterator[tuple[Digest, _Blob]]:
-    digests = [chosen.image.id, chosen.image.manifest]
-    for digest in (*digests, *(layer.digest for layer in chosen.manifest.layers)):
-        yield digest, _Blob(images.content.path(digest), images.content.size(digest))
+    """Config and layers are as old as the image, to the second; what is made for it has no age."""
+
+    def blob(digest: Digest, mtime_ns: int) -> tuple[Digest, _Blob]:
+        return digest, _Blob(images.content.path(digest), images.content.size(digest), mtime_ns)
+
+    created_ns = max(chosen.image.created_ns, 0) // _SECOND_NS * _SECOND_NS
+    yield blob(chosen.image.manifest, 0)
+    for digest in (chosen.image.id, *(layer.digest for layer in chosen.manifest.layers)):
+        yield blob(digest, created_ns)
 
 
 async def _leased(
@@ -132,12 +140,12 @@ def _header(entry: Entry) -> bytes:
     return format_entry(entry)
 
 
-def _file(name: str, size: int) -> Entry:
-    return Entry(REGULAR, name.encode(), size=size, stored=size)
+def _file(name: str, size: int, mtime_ns: int = 0) -> Entry:
+    return Entry(REGULAR, name.encode(), size=size, stored=size, mtime_ns=mtime_ns)
 
 
 def _blob(digest: Digest, blob: _Blob) -> Iterator[bytes]:
-    yield _header(_file(BLOBS + encoded(digest), blob.size))
+    yield _header(_file(BLOBS + encoded(digest), blob.size, blob.mtime_ns))
     left = blob.size
     with blob.path.open("rb") as file:
         while left:

@@ -2,11 +2,14 @@
 
 import hashlib
 import http.server
+import io
 import json
+import tarfile
 import threading
 import time
 import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -248,6 +251,23 @@ def test_save_of_a_repository_takes_all_its_tags(daemon: Daemon) -> None:
     assert "No such image: many:latest" in daemon.docker("save", "many", status=1)
 
 
+def test_what_is_saved_is_as_old_as_its_image(daemon: Daemon) -> None:
+    archive = daemon.run(["docker", "save", "busybox"]).stdout
+    created = daemon.docker("inspect", "-f", "{{.Created}}", "busybox").strip()
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        times = {entry.name: entry.mtime for entry in tar.getmembers()}
+    config = json.loads(members(archive)["manifest.json"])[0]["Config"]
+    assert datetime.fromisoformat(created).timestamp() // 1 == times[config] == max(times.values())
+
+
+def test_an_image_is_saved_for_one_platform_at_most(daemon: Daemon) -> None:
+    platforms = [json.dumps({"os": "linux", "architecture": name}) for name in ("amd64", "arm64")]
+    query = urllib.parse.urlencode([("platform", text) for text in platforms])
+    assert daemon.api("GET", f"/v1.51/images/busybox/get?{query}") == (
+        400, {"message": "multiple platform parameters not supported"}
+    )  # fmt: skip
+
+
 def test_every_until_of_a_filter_holds(daemon: Daemon) -> None:
     daemon.docker("create", "--name", "aging", "busybox", "true")
     times = []
@@ -265,7 +285,7 @@ def test_every_until_of_a_filter_holds(daemon: Daemon) -> None:
 
 def test_a_container_has_the_names_that_links_give_it(daemon: Daemon) -> None:
     daemon.docker("run", "-d", "--name", "db", "busybox", "sleep", "300")
-    daemon.docker("run", "-d", "--name", "app", "--link", "db:mysql", "busybox", "sleep", "300")
+    daemon.docker("run", "-d", "--name", "app", "--link", "db:/mysql", "busybox", "sleep", "300")
     listed = {
         entry["Names"][-1]: entry["Names"] for entry in daemon.api("GET", "/containers/json")[1]
     }

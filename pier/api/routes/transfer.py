@@ -11,7 +11,7 @@ from pier.api import answers
 from pier.api.auth import AuthConfig, registry_auth, to_auth
 from pier.api.call import Call, settled
 from pier.api.dispatch import Route
-from pier.api.platforms import image_of, platforms_of
+from pier.api.platforms import image_of, platform_of
 from pier.api.progress import send_progress
 from pier.api.schema.filters import Filters, InvalidFilter
 from pier.api.transfers import TAR, body_chunks, send_archive
@@ -101,7 +101,7 @@ async def push(call: Call) -> web.StreamResponse:
     steps = call.part("pusher", "docker push").push(
         call.name,
         tag=call.text("tag"),
-        platform=(*platforms_of(call, 46), "")[0],
+        platform=platform_of(call, 46),
         auth=registry_auth(call.request.headers),
     )
     with _asking_a_registry():
@@ -110,7 +110,7 @@ async def push(call: Call) -> web.StreamResponse:
 
 async def load(call: Call) -> web.StreamResponse:
     """What is wrong with the archive is told in the stream, as Docker does; clients look there."""
-    platform = (*platforms_of(call, 48), "")[0]
+    platform = platform_of(call, 48)
 
     async def steps() -> AsyncIterator[Step]:
         try:
@@ -131,7 +131,7 @@ async def load(call: Call) -> web.StreamResponse:
 
 async def save(call: Call) -> web.StreamResponse:
     names = (call.name,) if "name" in call.path else _names(call)
-    if platforms_of(call, 48):
+    if platform_of(call, 48):
         for name in names:
             await settled(image_of(call, name, 48))
     chunks = await settled(call.engine.images.save(names))
