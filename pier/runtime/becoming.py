@@ -92,13 +92,13 @@ def _become(process: Process, setting: Setting, kept_fd: int) -> int:
 def _open_terminal(process: Process, console: socket.socket) -> ChildFds:
     """A terminal of the container's own; its master goes through `console`.
 
-    What lies at /dev/ptmx is the container's: anything but the multiplexer is refused, and the
-    terminal itself is asked of the master, not looked for by a name.
+    What lies at /dev/ptmx is the container's: anything but the multiplexer is refused, if can be
+    before it is opened, and the terminal itself is asked of the master, not looked for by a name.
     """
     flags = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC
+    _check_multiplexer(os.stat("/dev/ptmx"))
     master = os.open("/dev/ptmx", flags | os.O_NONBLOCK)
-    if os.fstat(master).st_rdev != _PTMX:
-        raise BecomingFailed(start_failed("open /dev/ptmx: not a terminal multiplexer"))
+    _check_multiplexer(os.fstat(master))
     os.set_blocking(master, True)
     unlock(master)
     if size := process.get("consoleSize"):
@@ -107,6 +107,11 @@ def _open_terminal(process: Process, console: socket.socket) -> ChildFds:
     socket.send_fds(console, [b"terminal"], [master])
     os.close(master)
     return ChildFds(slave, slave, slave)
+
+
+def _check_multiplexer(status: os.stat_result) -> None:
+    if not stat.S_ISCHR(status.st_mode) or status.st_rdev != _PTMX:
+        raise BecomingFailed(start_failed("open /dev/ptmx: not a terminal multiplexer"))
 
 
 def _arrange(stdio: ChildFds, kept_fd: int) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pier.containers.native_exec import plan
+from pier.linux import syscalls
 from pier.runtime.joining import (
     Group,
     NotUnderstood,
@@ -68,6 +69,24 @@ async def test_no_directory_and_no_program_of_the_hosts_can_be_reached(bench: Be
     assert process is not None
     with pytest.raises(OSError, match="Read-only file system"):
         os.open(f"/proc/{process.pid}/exe", os.O_WRONLY)
+    await end(container)
+
+
+@scenario
+async def test_what_is_no_multiplexer_is_not_opened(bench: Bench) -> None:
+    order, container = await started(bench)
+    bench.native = True
+    ptmx = Path(f"/proc/{container.pid}/root/dev/ptmx")
+    os.unlink(ptmx)  # noqa: PTH108 - its own container's
+    os.mkfifo(ptmx)
+    watch = syscalls.inotify_init1()
+    syscalls.inotify_add_watch(watch, str(ptmx), 0x20)  # IN_OPEN
+    monitor = await bench.exec(order, "true", terminal=True)
+    with pytest.raises(RuntimeFailed, match="not a terminal multiplexer"):
+        await monitor.start()
+    with pytest.raises(BlockingIOError):
+        os.read(watch, 4096)
+    os.close(watch)
     await end(container)
 
 
