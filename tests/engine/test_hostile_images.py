@@ -40,6 +40,16 @@ def test_shared_memory_and_control_groups_may_be_volumes(daemon: Daemon) -> None
     assert daemon.docker("run", "--rm", "harmless", "echo", "on") == "on\n"
 
 
+@pytest.mark.parametrize("runtime", ["crun", "runc"])
+def test_a_log_that_is_a_link_to_the_output_may_be_mounted_over(
+    daemon: Daemon, tmp_path: Path, runtime: str
+) -> None:
+    build(daemon, "logging", "RUN mkdir /log && ln -s /dev/stdout /log/access\n")
+    (tmp_path / "access").write_text("before\n")
+    mount = ("--runtime", runtime, "-v", f"{tmp_path}/access:/log/access")
+    assert daemon.docker("run", "--rm", *mount, "logging", "cat", "/log/access") == "before\n"
+
+
 def test_links_to_dev_are_no_way_around(daemon: Daemon) -> None:
     build(daemon, "linked", LINKS + "VOLUME /out\n")
     status, made = daemon.api("POST", "/containers/create", {"Image": "linked", "Cmd": ["true"]})
