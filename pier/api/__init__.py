@@ -3,6 +3,7 @@
 versions    which versions are spoken, what Pier calls itself
 app         the aiohttp application
 listen      serving it on sockets
+standin     ping, version, info and ps while the event loop is stuck
 connection  a client's connection, as it may stop being HTTP
 hijack      taking a connection over: attach, exec
 streams     stdcopy frames and header blocks (pure)

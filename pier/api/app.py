@@ -15,7 +15,7 @@ from pier.api.versions import FLOOR_VERSION, MAX_VERSION, SERVER_VERSION, ApiVer
 
 def create_app(engine: Engine) -> web.Application:
     """The application. Serve it with `pier.api.listen.Listener`: hijacking needs that."""
-    minimum = _minimum(engine)
+    minimum = minimum_version(engine)
     app = web.Application(client_max_size=MAX_BODY)
     app[ENGINE] = engine
     app[HIJACKED] = set()
@@ -24,7 +24,7 @@ def create_app(engine: Engine) -> web.Application:
     return app
 
 
-def _minimum(engine: Engine) -> ApiVersion:
+def minimum_version(engine: Engine) -> ApiVersion:
     text = getattr(getattr(engine, "settings", None), "min_api_version", "")
     return max(parse_version(text), FLOOR_VERSION) if text else FLOOR_VERSION
 

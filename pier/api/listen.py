@@ -60,6 +60,7 @@ class Listener:
         )
         self._endpoints: Sequence[Endpoint] = ()
         self._accepting: list[asyncio.Task[None]] = []
+        self._adopted: set[asyncio.Task[None]] = set()
 
     async def open(self, endpoints: Sequence[Endpoint]) -> None:
         """Accept clients on every endpoint from now on. The sockets are the listener's then."""
@@ -97,6 +98,13 @@ class Listener:
         except OSError as error:  # also ssl.SSLError: no client of ours
             log.debug("a connection was not made: %s", error)
             client.close()
+
+    def adopt(self, client: socket.socket) -> None:
+        """Serve a client that somebody else has accepted on a unix socket."""
+        client.setblocking(False)
+        task = asyncio.get_running_loop().create_task(self._greet(client, None))
+        self._adopted.add(task)
+        task.add_done_callback(self._adopted.discard)
 
     def _connection(self) -> Connection:
         server = self._runner.server

@@ -49,6 +49,11 @@ def shows_stopped(filters: Filters) -> bool:
     return any(key in filters for key in ("status", "exited", "before", "since"))
 
 
+def listed(container: Container) -> bool:
+    """Whether it is shown to who does not ask for all."""
+    return container.state.active and container.state is not State.REMOVING
+
+
 def within(
     containers: Sequence[Container], filters: Filters, get: Callable[[str], Container]
 ) -> Sequence[Container]:

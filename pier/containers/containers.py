@@ -91,6 +91,10 @@ class Containers:
         """All, newest first."""
         return self._parts.store.list_()
 
+    def known(self) -> list[Container]:
+        """As `list_`, by what is in memory; for any thread, also while the database hangs."""
+        return self._parts.store.known()
+
     async def remove(self, name: str, *, volumes: bool, force: bool, link: bool) -> None:
         if link:
             await self._connections.remove_link(name)

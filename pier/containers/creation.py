@@ -171,6 +171,7 @@ class Creation:
             await self._populate(container)
             with parts.database.transaction():
                 parts.store.add(container)
+            parts.store.find(container.id)  # into memory, for those who may not read the disk
         except BaseException:
             parts.snapshotter.remove(key)
             await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)

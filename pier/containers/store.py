@@ -170,6 +170,11 @@ class ContainerStore:
         """All whose records can be read, newest first."""
         return [container for id_ in self.ids() for container in self._readable(id_)]
 
+    def known(self) -> list[Container]:
+        """Those in memory, newest first. For any thread: no row is read."""
+        found = tuple(self._cache.values())
+        return sorted(found, key=lambda container: container.created_ns, reverse=True)
+
     def ids(self) -> list[str]:
         """Of all, newest first, those with a record that cannot be read among them."""
         rows = self._database.execute("SELECT id FROM containers ORDER BY created_ns DESC, id")

@@ -14,15 +14,18 @@ import json
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 from typing_extensions import override
 
-from pier.api.app import create_app
+from pier.api.app import create_app, minimum_version
 from pier.api.listen import Endpoint, Listener
+from pier.api.standin import StandIn
 from pier.daemon import flags, listeners, systemd
 from pier.daemon.housekeeping import Trimming
 from pier.engine.engine import Engine
@@ -103,13 +106,23 @@ async def _answer(
             log.info("API listens on %s", listener.address)
         _on_reload(engine, arguments)
         systemd.notify("READY=1")
-        await stop.wait()
+        with closing(await _stand_in(engine, opened, http)):
+            await stop.wait()
         log.info("stopping")
         systemd.notify("STOPPING=1")
     finally:
         await engine.builder.close()  # a build would be waited for
         await http.close()
         trimming.close()
+
+
+async def _stand_in(engine: Engine, opened: list[listeners.Listener], http: Listener) -> StandIn:
+    """Whoever answers while the loop is stuck; started."""
+    sockets = [each.sock for each in opened if each.sock.family == socket.AF_UNIX]
+    facts, minimum = await engine.facts(), minimum_version(engine)
+    stand_in = StandIn(engine, facts, minimum, sockets, http.adopt)
+    stand_in.start()
+    return stand_in
 
 
 def _on_signals(stop: asyncio.Event) -> None:

@@ -133,6 +133,7 @@ def _os_release() -> dict[str, str]:
     return {key: value.strip('"') for key, _, value in pairs}
 
 
+@functools.cache
 def _filesystem_of(path: Path) -> str:
     """Type of the file system that holds `path`. proc_pid_mountinfo(5)."""
     device = os.stat(path).st_dev

@@ -78,6 +78,9 @@ class Library:
         """All, the newest first."""
         return self.records.list_()
 
+    def count(self) -> int:
+        return self.records.count()
+
     def announce(self, action: str, image: Image, name: str) -> None:
         """Tell whoever watches."""
         attributes = {**image.config.run.labels, "name": name}

@@ -57,6 +57,9 @@ class ImageRecords:
         )
         return [str(row["id"]) for row in rows]
 
+    def count(self) -> int:
+        return int(self._database.execute("SELECT count(*) FROM images").fetchone()[0])
+
     def list_(self) -> list[Image]:
         """One that cannot be read is left out."""
         rows = self._database.execute("SELECT * FROM images ORDER BY created_ns DESC, id")

@@ -11,9 +11,7 @@ from pier.api.schema.config import ContainerConfig, config_to_spec
 from pier.api.schema.containers import View, inspect_json, summary_json
 from pier.api.schema.filters import Filters
 from pier.api.views import Views, full_view, sizes
-from pier.containers.model import Container
 from pier.containers.requests import CommitRequest
-from pier.containers.state import State
 from pier.errors import NotFound, NotSupported
 
 
@@ -39,13 +37,10 @@ def _chosen(call: Call, filters: Filters, *, everything: bool) -> list[View]:
     found = (
         views.view(record)
         for record in records
-        if (everything or _listed(record)) and listing.matches_record(record, filters, ancestors)
+        if (everything or listing.listed(record))
+        and listing.matches_record(record, filters, ancestors)
     )
     return [view for view in found if listing.matches_view(view, filters)]
-
-
-def _listed(container: Container) -> bool:
-    return container.state.active and container.state is not State.REMOVING
 
 
 def _ancestors(engine: Engine, filters: Filters) -> set[str]:

@@ -14,7 +14,7 @@ from pier.api.versions import FLOOR_VERSION, parse_version
 from pier.containers.state import State
 from pier.errors import InvalidArgument
 
-_PING_HEADERS = {
+PING_HEADERS = {
     "Content-Type": "text/plain; charset=utf-8",
     "Cache-Control": "no-cache, no-store, must-revalidate",
     "Pragma": "no-cache",
@@ -26,8 +26,8 @@ _KINDS = ("container", "image", "volume", "build-cache")
 
 async def ping(call: Call) -> web.StreamResponse:
     if call.request.method == "HEAD":
-        return web.Response(headers=_PING_HEADERS | {"Content-Length": "0"})
-    return web.Response(body=b"OK", headers=_PING_HEADERS)
+        return web.Response(headers=PING_HEADERS | {"Content-Length": "0"})
+    return web.Response(body=b"OK", headers=PING_HEADERS)
 
 
 async def version(call: Call) -> web.StreamResponse:
@@ -37,17 +37,24 @@ async def version(call: Call) -> web.StreamResponse:
 
 
 async def info(call: Call) -> web.StreamResponse:
-    states = Counter(container.state for container in call.engine.containers.list_())
-    running = states[State.RUNNING] + states[State.RESTARTING]
-    counts = Counts(
-        running=running,
-        paused=states[State.PAUSED],
-        stopped=states.total() - running - states[State.PAUSED],
+    counts = counted(
+        Counter(container.state for container in call.engine.containers.list_()),
         images=len(await settled(call.engine.images.list_())),
         listeners=call.engine.events.listeners,
     )
     facts = await settled(call.engine.facts())
     return answers.json(info_json(facts, counts, rfc3339(call.now_ns)))
+
+
+def counted(states: Counter[State], *, images: int, listeners: int) -> Counts:
+    running = states[State.RUNNING] + states[State.RESTARTING]
+    return Counts(
+        running=running,
+        paused=states[State.PAUSED],
+        stopped=states.total() - running - states[State.PAUSED],
+        images=images,
+        listeners=listeners,
+    )
 
 
 async def disk_usage(call: Call) -> web.StreamResponse:
