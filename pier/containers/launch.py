@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pier.containers.model import Container
-from pier.errors import PierError
+from pier.errors import PierError, Unavailable
+from pier.linux import descriptors
 from pier.linux.mount import Overlay
 from pier.runtime.monitors import Monitor
 
@@ -44,8 +45,26 @@ class Step(Protocol):
         """
 
 
+class TooFewDescriptors(Unavailable):
+    def __init__(self) -> None:
+        super().__init__(
+            "the daemon has nearly as many open files as it may have: stop containers, or raise "
+            "its limit (LimitNOFILE of its service)"
+        )
+
+
+def check_descriptors() -> None:
+    """Raise TooFewDescriptors: a container that runs takes four, and the API needs some."""
+    if descriptors.scarce():
+        raise TooFewDescriptors
+
+
 async def bring_up(steps: Sequence[Step], launch: Launch) -> None:
-    """Take every step, or none: on failure what was begun is taken down."""
+    """Take every step, or none: on failure what was begun is taken down.
+
+    Raises TooFewDescriptors before anything else.
+    """
+    check_descriptors()
     for number, step in enumerate(steps, start=1):
         try:
             await step.up(launch)

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pier.containers.commit import FROZEN_MARK
 from pier.containers.connections import Connections
 from pier.containers.exec import Execs
+from pier.containers.launch import check_descriptors
 from pier.containers.model import Container
 from pier.containers.parts import Parts, log, snapshot_key
 from pier.containers.placement import Placement
@@ -22,6 +23,7 @@ from pier.containers.removal import Remover
 from pier.containers.state import Action, State, reconcile
 from pier.containers.supervisor import Supervisor
 from pier.containers.waiting import set_within
+from pier.errors import PierError
 from pier.linux import cgroup
 from pier.runtime.monitors import Monitor, adopt, read_exit
 
@@ -76,6 +78,8 @@ class Restorer:
             try:
                 await self._restore_one(container)
                 return
+            except PierError as error:
+                log.warning("container %s: not restored: %s", container_id, error)
             except Exception:
                 log.exception("container %s: not restored", container_id)
             finally:
@@ -106,6 +110,7 @@ class Restorer:
             await self._remover.remove(container, volumes=False)
 
     async def _restore_one(self, container: Container) -> None:
+        check_descriptors()
         live = self._parts.live[container.id]
         live.adopted = True
         async with live.lock:

@@ -71,3 +71,24 @@ def test_without_descriptors_clients_wait_and_the_log_stays_short(own_daemon: Da
     assert daemon.log.read_text().count("no connection can be accepted") == 1
     assert "Too many open files" in daemon.log.read_text()
     assert len(daemon.log.read_text()) < 20_000
+
+
+def test_the_daemon_starts_over_more_containers_than_it_has_descriptors_for(
+    own_daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon, number = own_daemon, 12
+    daemon.pier("pull", "-q", "busybox")
+    for _ in range(number):
+        daemon.docker("run", "-d", "busybox", "sleep", "1000")
+    daemon.stop()
+    with monkeypatch.context() as patched:
+        patched.setattr(Daemon, "argv", ["prlimit", "--nofile=72:72", *daemon.argv])
+        daemon.start()
+    assert len(daemon.docker("ps", "-q").split()) == number
+    assert "nearly as many open files as it may have" in daemon.log.read_text()
+    refused = daemon.docker("run", "--rm", "busybox", "true", status=125)
+    assert "raise its limit" in refused
+    daemon.restart()
+    ids = daemon.docker("ps", "-q").split()
+    assert len(daemon.docker("stop", "-t", "0", *ids).split()) == number
+    assert daemon.docker("ps", "-q") == ""
