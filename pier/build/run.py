@@ -20,6 +20,7 @@ from pier.build.directories import removed
 from pier.build.owners import Identity, find_identity
 from pier.build.stubs import forget_untouched, missing_paths, remove_stubs
 from pier.errors import Failed
+from pier.images.transfer import taken
 from pier.linux import cgroup
 from pier.linux.mount import Overlay, open_overlay
 from pier.runtime.bundle import remove_bundle, write_bundle
@@ -330,6 +331,7 @@ async def _read_output(sock: socket.socket, output: Output) -> None:
             whole, held[stderr] = whole_characters(held[stderr] + payload)
             if whole:
                 output(whole, stderr=stderr)
+        await taken()
     for stderr, rest in held.items():
         if rest:
             output(rest, stderr=stderr)

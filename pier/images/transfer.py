@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator, Mapping
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
@@ -18,6 +19,7 @@ T = TypeVar("T")
 SHORT = 12
 _INTERVAL_S = 0.1
 _BACKLOG = 1000
+_UNTAKEN = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,33 @@ def retrying(report: Report, id_: str) -> Callable[[int], None]:
     return waiting
 
 
+class _Behind:
+    """Whether who watches has much to take yet."""
+
+    def __init__(self) -> None:
+        self.caught_up = asyncio.Event()
+        self.caught_up.set()
+
+    def note(self, steps: int) -> None:
+        if steps >= _UNTAKEN:
+            self.caught_up.clear()
+        elif steps <= _UNTAKEN // 2:
+            self.caught_up.set()
+
+
+_behind: ContextVar[_Behind | None] = ContextVar("_behind", default=None)
+
+
+async def taken() -> None:
+    """Wait while who watches the work `reported` runs is behind.
+
+    For work that may report without end: the output of a RUN is held back by a client that does
+    not read, as in Docker, and not kept for it.
+    """
+    if behind := _behind.get():
+        await behind.caught_up.wait()
+
+
 async def reported(work: Callable[[Report], Awaitable[None]]) -> AsyncIterator[Step]:
     """The steps `work` reports, as they come; then its error, if any.
 
@@ -53,10 +82,12 @@ async def reported(work: Callable[[Report], Awaitable[None]]) -> AsyncIterator[S
     cannot be left by way of a `yield`.
     """
     steps: asyncio.Queue[Step | None] = asyncio.Queue()
+    behind = _Behind()
 
     def report(step: Step) -> None:
         if not step.total or steps.qsize() < _BACKLOG:
             steps.put_nowait(step)
+            behind.note(steps.qsize())
 
     async def run() -> None:
         try:
@@ -65,9 +96,12 @@ async def reported(work: Callable[[Report], Awaitable[None]]) -> AsyncIterator[S
         finally:
             steps.put_nowait(None)
 
-    task = asyncio.get_running_loop().create_task(run())
+    context = copy_context()
+    context.run(_behind.set, behind)
+    task = asyncio.get_running_loop().create_task(run(), context=context)
     try:
         while (step := await steps.get()) is not None:
+            behind.note(steps.qsize())
             yield step
         await task
     finally:

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from pier.errors import Failed
-from pier.images.transfer import Pipe, Report, Step, Transfers, reported
+from pier.images.transfer import Pipe, Report, Step, Transfers, reported, taken
 from pier.registry.credentials import ANONYMOUS, Credentials, credentials_for
 
 
@@ -144,3 +144,23 @@ def test_credentials_for_another_registry_are_not_used() -> None:
     assert credentials_for("docker.io", _Auth("https://index.docker.io/v1/")) == ann
     assert credentials_for("evil.example", _Auth("r.example")) == ANONYMOUS
     assert credentials_for("r.example", None) == ANONYMOUS
+
+
+def test_who_does_not_take_the_steps_holds_back_the_work_that_waits() -> None:
+    reports = 0
+
+    async def work(report: Report) -> None:
+        nonlocal reports
+        for reports in range(1, 10_001):  # noqa: B007 - read below
+            report(Step(stream="output"))
+            await taken()
+
+    async def life() -> None:
+        steps = reported(work)
+        await anext(steps)
+        for _ in range(1000):  # turns of the loop in which it could go on
+            await asyncio.sleep(0)
+        assert reports < 200
+        assert sum([1 async for _ in steps]) == 9_999
+
+    asyncio.run(life())
