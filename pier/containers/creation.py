@@ -15,6 +15,7 @@ from random import Random
 
 from pier.containers import mounts
 from pier.containers.facts import HostFacts
+from pier.containers.host import cpu_flags
 from pier.containers.image_defaults import usable
 from pier.containers.init_program import find_init
 from pier.containers.links import Links
@@ -35,8 +36,15 @@ from pier.errors import Failed, InvalidArgument, NotFound
 from pier.images.model import Image
 from pier.linux.mount import open_overlay
 from pier.linux.paths import makedirs_in_root
-from pier.oci.image import RunConfig
-from pier.oci.platform import WrongPlatform, parse_platform
+from pier.oci.image import ImageConfig, RunConfig
+from pier.oci.platform import (
+    Platform,
+    WrongPlatform,
+    amd64_level,
+    matches,
+    parse_platform,
+    to_platform,
+)
 
 HOST_PORTS_DISCARDED = "Published ports are discarded when using host network mode"
 
@@ -46,6 +54,21 @@ class NoWorkingDir(Failed):
         file = isinstance(error, NotADirectoryError)
         words = " is not a directory" if file else f": {error.strerror}"
         super().__init__(f"Cannot mkdir: {path}{words}")
+
+
+def foreign_platform(config: ImageConfig, host: Platform) -> tuple[str, ...]:
+    """The warning for an image whose programs this machine may not be able to execute."""
+    actual = to_platform(config.os, config.architecture, config.variant)
+    if matches(actual, host):
+        return ()
+    if host.architecture == "amd64":
+        host = replace(host, variant=amd64_level(cpu_flags()))
+    if matches(actual, host):
+        return ()
+    return (
+        f"The requested image's platform ({actual}) does not match the detected host platform "
+        f"({host}) and no specific platform was requested",
+    )
 
 
 class Creation:
@@ -70,6 +93,8 @@ class Creation:
         defaults = usable(image.config.run)
         spec = self._completed(asked, defaults.run, container_id)
         warnings = [*defaults.warnings, *self._check(spec)]
+        if not platform:
+            warnings += foreign_platform(image.config, self._parts.images.host)
         check_asked(asked)
         kept = supported(with_defaults(spec.host.resources), self._facts).resources
         spec = replace(spec, host=replace(spec.host, resources=kept))

@@ -34,6 +34,13 @@ class NoSuchDevice(Failed):
         )
 
 
+def cpu_flags() -> frozenset[str]:
+    """What the first processor can do, by Linux's names."""
+    with Path("/proc/cpuinfo").open() as file:
+        found = next((line for line in file if line.startswith("flags")), "")
+    return frozenset(found.partition(":")[2].split())
+
+
 def read_host_facts() -> HostFacts:
     """Everything at once, at the daemon's start. Blocks for a few milliseconds."""
     groups = layout()

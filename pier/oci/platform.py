@@ -5,7 +5,7 @@ images, an x86-64 also i386's, and nearer is better.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from pier.errors import InvalidArgument, NotFound
@@ -149,6 +149,23 @@ def runnable(host: Platform) -> list[Platform]:
     if host.architecture == "amd64":
         found.append(Platform(host.os, "386"))
     return found
+
+
+_LEVELS = (
+    ("v2", "cx16 lahf_lm popcnt sse4_1 sse4_2 ssse3"),
+    ("v3", "abm avx avx2 bmi1 bmi2 f16c fma movbe xsave"),
+    ("v4", "avx512bw avx512cd avx512dq avx512f avx512vl"),
+)
+
+
+def amd64_level(flags: Collection[str]) -> str:
+    """The variant of an x86-64 processor with these `flags` of /proc/cpuinfo; "" is the first."""
+    reached = ""
+    for level, needed in _LEVELS:
+        if not set(needed.split()) <= set(flags):
+            break
+        reached = level
+    return reached
 
 
 def choose(

@@ -20,9 +20,10 @@ The monitor's:   spawner with rehearsal, pools and hints (shared memory, docs/ad
                  process's life), loop (epoll), prepared (the runtime, waiting), descendants
                  (what may hold up a start, and its end), mounts (its namespace), stdio (pipes,
                  console), clients (attached ones), detach (the key sequence), log_format and
-                 log_file, launchers: launcher (an OCI runtime's command line) or native_exec
-                 (without one) with joining (namespaces, cgroups) and becoming (user, rights,
-                 filter, program), failures (error texts in Docker's words), oom
+                 log_file, first_words (that may be the runtime's), launchers: launcher (an OCI
+                 runtime's command line) or native_exec (without one) with joining (namespaces,
+                 cgroups) and becoming (user, rights, filter, program), failures (error texts
+                 in Docker's words), oom
 
 Files of a bundle, <exec_root>/containers/<id>/ (an exec's directory has the same):
     config.json     for the runtime              monitor.sock    the monitor's control socket

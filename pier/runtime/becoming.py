@@ -22,6 +22,7 @@ from pier.linux import privileges
 from pier.linux.syscalls import unlock
 from pier.oci.capabilities import NAMES
 from pier.runtime.failures import exec_failed, start_failed
+from pier.runtime.first_words import NOT_EXECUTED_CODE
 from pier.runtime.joining import join_groups
 from pier.runtime.prepared import NotPrepared, reset_signals
 from pier.runtime.stdio import ChildFds, set_size
@@ -86,7 +87,16 @@ def _become(process: Process, setting: Setting, kept_fd: int) -> int:
         # The container's limit of processes has room for one more, but not for us besides.
         raise NotPrepared(_why(error)) from error
     except OSError as error:
-        raise BecomingFailed(exec_failed(process["args"][0], _why(error))) from error
+        return _not_executed(path, error)
+
+
+def _not_executed(path: str, error: OSError) -> int:
+    """As where runc finds out: the process has begun, and ends with a word on its stderr."""
+    os.write(2, f"exec {path}: {_why(error).lower()}\n".encode(errors="replace"))
+    pid = os.fork()
+    if pid == 0:
+        os._exit(NOT_EXECUTED_CODE)
+    return pid
 
 
 def _open_terminal(process: Process, console: socket.socket) -> ChildFds:

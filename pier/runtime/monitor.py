@@ -22,6 +22,7 @@ from pier.linux import cgroup, syscalls
 from pier.runtime import descendants, protocol
 from pier.runtime.clients import Clients
 from pier.runtime.control import Control, Request
+from pier.runtime.first_words import FirstWords
 from pier.runtime.launcher import LaunchFailed, OciLauncher
 from pier.runtime.launchers import prepared_launcher
 from pier.runtime.log_file import LogFile
@@ -135,7 +136,8 @@ class Monitor:
             on_change=self._on_clients,
             on_detached=self._on_detached,
         )
-        self._outputs = Outputs(self._loop, self._on_output)
+        self._words = FirstWords(self._loop, self._on_output)
+        self._outputs = Outputs(self._loop, self._words.feed)
         self._console: Console | None = None
         self._pipes: Pipes | None = None
         self._handed_over = False
@@ -343,8 +345,9 @@ class Monitor:
         assert self._exit is not None
         if self._console is not None:
             self._console.fd = -1  # closed with the output
+        code = self._words.finish(self._exit.code)
         output = bytes(self._captured)
-        self._exit = self._exit._replace(output=output, output_truncated=self._truncated)
+        self._exit = self._exit._replace(code=code, output=output, output_truncated=self._truncated)
         if self._log is not None:
             self._log.close()
         fields = protocol.from_exit(self._exit)

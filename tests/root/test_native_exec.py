@@ -117,8 +117,6 @@ async def test_it_is_as_the_runtimes_own(bench: Bench, kind: str, *, with_filter
         ("/etc/secret", 126, 'exec: "/etc/secret": permission denied'),
         ("/etc/secret/x", 127, 'exec: "/etc/secret/x": not a directory'),
         ("/etc", 126, 'exec: "/etc": is a directory'),
-        ("/etc/orphan", 127, 'exec: "/etc/orphan": no such file or directory'),
-        ("/etc/nonsense", 128, 'exec: "/etc/nonsense": exec format error'),
     ],
 )
 @pytest.mark.parametrize("terminal", [False, True])
@@ -126,9 +124,6 @@ async def test_it_is_as_the_runtimes_own(bench: Bench, kind: str, *, with_filter
 async def test_what_cannot_be_executed_says_why(
     bench: Bench, program: str, code: int, words: str, *, terminal: bool
 ) -> None:
-    for name, text in (("orphan", "#!/no/such/interpreter\n"), ("nonsense", "?")):
-        (bench.layer / "etc" / name).write_text(text)
-        (bench.layer / "etc" / name).chmod(0o755)
     order, container = await started(bench)
     bench.native = True
     monitor = await bench.exec(order, program, terminal=terminal)
@@ -136,6 +131,26 @@ async def test_what_cannot_be_executed_says_why(
         await monitor.start()
     assert words in str(caught.value)
     assert caught.value.exit_code == code
+    await end(container)
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+@scenario
+async def test_what_the_kernel_does_not_execute_says_so_itself(
+    bench: Bench, *, terminal: bool
+) -> None:
+    """The words, the code and where they appear are runc's, as in Docker."""
+    for name, text in (("orphan", "#!/no/such/interpreter\n"), ("nonsense", "?")):
+        (bench.layer / "etc" / name).write_text(text)
+        (bench.layer / "etc" / name).chmod(0o755)
+    order, container = await started(bench)
+    for program, why in (
+        ("orphan", "no such file or directory"),
+        ("nonsense", "exec format error"),
+    ):
+        answer = await output(bench, order, f"/etc/{program}", native=True, terminal=terminal)
+        newline = "\r\n" if terminal else "\n"
+        assert answer == (255, f"exec /etc/{program}: {why}{newline}"), program
     await end(container)
 
 

@@ -27,7 +27,14 @@ from pier.oci.manifest import (
     format_manifest,
     parse_manifest,
 )
-from pier.oci.platform import Platform, choose, matches, parse_platform, to_platform
+from pier.oci.platform import (
+    Platform,
+    amd64_level,
+    choose,
+    matches,
+    parse_platform,
+    to_platform,
+)
 from pier.oci.timestamp import format_time, parse_time
 
 A, B = digest_of(b"a"), digest_of(b"b")
@@ -208,3 +215,22 @@ def test_the_nearest_platform_is_chosen() -> None:
     assert matches(Platform("linux", "386"), HOST)
     assert not matches(HOST, Platform("linux", "arm64"))
     assert choose([Platform("linux", "amd64", "v3"), HOST], HOST) == 1
+
+
+SECOND = "cx16 lahf_lm popcnt sse4_1 sse4_2 ssse3"
+
+
+@pytest.mark.parametrize(
+    ("flags", "level"),
+    [
+        ("fpu sse sse2", ""),
+        ("cx16 lahf_lm popcnt sse4_1 sse4_2 ssse3", "v2"),
+        ("cx16 lahf_lm popcnt sse4_1 sse4_2 ssse3 avx512f", "v2"),
+        (
+            "cx16 lahf_lm popcnt sse4_1 sse4_2 ssse3 abm avx avx2 bmi1 bmi2 f16c fma movbe xsave",
+            "v3",
+        ),
+    ],
+)
+def test_an_x86_processor_has_a_level(flags: str, level: str) -> None:
+    assert amd64_level(flags.split()) == level
