@@ -48,7 +48,7 @@ def main(words: Sequence[str]) -> int:
     _prepare_streams()
     try:
         code = _run(words)
-        sys.stdout.flush()
+        return _flush() or code
     except ForcedExit as leaving:
         err(f"\n{leaving}")
         return 1
@@ -58,11 +58,29 @@ def main(words: Sequence[str]) -> int:
         # The reader of our output is gone; nothing is left to say, not even at shutdown.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
-    return code
+
+
+def _flush() -> int:
+    """Write what is left of the output; return 1 if it cannot be written."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for the flush at shutdown
+        err(_in_words(error))
+        return 1
+    return 0
 
 
 def _prepare_streams() -> None:
-    """Let names and logs that are not UTF-8 pass through instead of raising."""
+    """Let names and logs that are not UTF-8 pass through instead of raising.
+
+    A stream that was closed is empty, and its descriptor is nobody else's.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - until the end
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure and getattr(stream, "errors", "") != "surrogateescape":
@@ -177,7 +195,8 @@ def _perform(session: Session, command: Command, parsed: Parsed) -> int:
 def _in_words(error: OSError | ValueError) -> str:
     if isinstance(error, OSError) and error.filename:
         return f"open {error.filename}: {(error.strerror or '').lower()}"
-    return str(error)
+    text = str(getattr(error, "strerror", None) or error)
+    return text[:1].lower() + text[1:]
 
 
 def _complain(fault: UsageFault, path: str, usage: str) -> None:

@@ -55,6 +55,28 @@ def test_a_file_that_is_half_arrived_is_not_kept(tmp_path: Path) -> None:
     assert (ran.code, list(tmp_path.iterdir())) == (1, [])
 
 
+@pytest.mark.parametrize(
+    ("line", "code", "said"),
+    [
+        ("build -", 1, "failed to peek context header from STDIN: EOF"),
+        ("login -u a --password-stdin x.test", 1, "interactive login from a non TTY device"),
+        ("load", 0, ""),
+        ("import - x", 0, ""),
+    ],
+)
+def test_a_stdin_that_is_closed_is_empty(line: str, code: int, said: str) -> None:
+    closed = ["sh", "-c", 'exec "$@" <&-', "sh", *PIER]
+    ran = run_client(closed, line, ANSWERS)
+    assert (ran.code, ran.err.count("\n")) == (code, code)
+    assert said in ran.err
+
+
+def test_output_that_cannot_be_written_is_a_failure() -> None:
+    full = ["sh", "-c", 'exec "$@" >/dev/full', "sh", *PIER]
+    ran = run_client(full, "ps", ANSWERS)
+    assert (ran.code, ran.err) == (1, "no space left on device\n")
+
+
 @pytest.mark.parametrize("ending", [Daemon.kill, Daemon.stop])
 def test_a_follower_fails_when_its_daemon_ends(
     own_daemon: Daemon, ending: Callable[[Daemon], None]
