@@ -1,8 +1,8 @@
 """Bringing a container up, and taking it down.
 
-What a running container needs is a list of steps: sandbox, mounts, bundle, monitor, process. A
-step can go up, and can come down again given nothing but the container's ID, any number of
-times. So a failed start, a normal exit and the sweep after a crash of the daemon are one and the
+What a running container needs is a list of steps: volumes, sandbox, files, bundle, monitor,
+process. A step can go up, and can come down again given nothing but the container's ID, any number
+of times. So a failed start, a normal exit and the sweep after a crash of the daemon are one and the
 same piece of code.
 """
 

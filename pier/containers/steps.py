@@ -1,7 +1,8 @@
 """The steps of a start, in order; see `launch`. Each comes down by the container's ID alone.
 
+volumes   volumes and binds ready
 sandbox   a network namespace with its endpoints and published ports
-mounts    volumes and binds ready, a shared /dev/shm, the files the container is given
+files     a shared /dev/shm, the files the container is given
 bundle    config.json
 monitor   a process that holds its stdio; clients that waited are connected
 process   the runtime runs it
@@ -32,12 +33,26 @@ def all_steps(
 ) -> tuple[Step, ...]:
     filters = Filters()
     return (
+        VolumesStep(placement),
         SandboxStep(parts, inputs),
-        MountsStep(parts, placement, etc),
+        FilesStep(parts, etc),
         BundleStep(parts, inputs, placement, filters),
         MonitorStep(parts, inputs),
         ProcessStep(parts, filters),
     )
+
+
+class VolumesStep:
+    """First up and last down, so that events come in Docker's order."""
+
+    def __init__(self, placement: Placement) -> None:
+        self._placement = placement
+
+    async def up(self, launch: Launch) -> None:
+        await self._placement.mount(launch.container)
+
+    async def down(self, container_id: str) -> None:
+        await self._placement.unmount(container_id)
 
 
 class SandboxStep:
@@ -60,15 +75,15 @@ class SandboxStep:
         await self._parts.networks.take_down(container_id)
 
 
-class MountsStep:
-    def __init__(self, parts: Parts, placement: Placement, etc: EtcFiles) -> None:
+class FilesStep:
+    """What the daemon provides: shared memory, and the files in /etc, which name the addresses."""
+
+    def __init__(self, parts: Parts, etc: EtcFiles) -> None:
         self._parts = parts
-        self._placement = placement
         self._etc = etc
 
     async def up(self, launch: Launch) -> None:
         container = launch.container
-        await self._placement.mount(container)
         if container.spec.host.ipc_mode == "shareable":
             self._share_memory(container)
         self._etc.write(container)
@@ -82,7 +97,6 @@ class MountsStep:
         syscalls.mount("shm", str(path), "tmpfs", flags, options)
 
     async def down(self, container_id: str) -> None:
-        await self._placement.unmount(container_id)
         path = self._parts.shm(container_id)
         if not path.exists():
             return

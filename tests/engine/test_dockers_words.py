@@ -126,7 +126,7 @@ def test_events_in_dockers_order_and_words(daemon: Daemon) -> None:
     for line in ("exec_create: true ", "exec_start: true ", "exec_create: echo a b "):
         assert f"container {line}" in actions
     die = max(number for number, action in enumerate(actions) if action == "container die")
-    assert actions[die - 1] == "network disconnect"
+    assert actions[die - 2 : die] == ["network disconnect", "volume unmount"]
     untag = next(event for event in events if event["Action"] == "untag")
     assert untag["Actor"]["Attributes"]["name"] == untag["Actor"]["ID"]
 

@@ -246,8 +246,8 @@ def test_what_happened_is_told_in_dockers_order(daemon: Daemon) -> None:
     daemon.docker("network", "prune", "-f")
     said = daemon.docker("events", "--since", since, "--until", repr(time.time()),
                          "--format", "{{.Type}} {{.Action}}")  # fmt: skip
-    start = ["network connect", "volume mount", "container start"]
-    end = ["volume unmount", "network disconnect", "container die"]
+    start = ["volume mount", "network connect", "container start"]
+    end = ["network disconnect", "volume unmount", "container die"]
     assert said.splitlines() == [
         "volume create", "container create", *start, "container top",
         "container kill", "container kill", *end, "container stop",
