@@ -48,12 +48,12 @@ async def send_archive(
 ) -> web.StreamResponse:
     """Stream `chunks`. An error before the first is raised while it can still be a status."""
     async with answers.while_connected(request), answers.closing(chunks):
-        chunk = await anext(chunks, b"")
+        chunk = await anext(chunks, None)
         response = await answers.open_stream(request, content_type, headers)
-        while chunk:
+        while chunk is not None:  # an empty one is no end: padding may be nothing
             async with reading(request):
                 await response.write(chunk)
-            chunk = await anext(chunks, b"")
+            chunk = await anext(chunks, None)
         await response.write_eof()
     return response
 
