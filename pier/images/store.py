@@ -50,11 +50,8 @@ class Images(Library):
         return self.records.last_tagged_ns(image_id)
 
     def layer_sizes(self, image: Image) -> list[int]:
-        """Bytes of each layer, unpacked, bottom first; 0 for one that is lost."""
-        return [self._layer_size(key) for key in chain_ids(image.layers)]
-
-    def _layer_size(self, key: str) -> int:
-        return self.snapshotter.usage(key) if self.snapshotter.exists(key) else 0
+        """Bytes of each layer, unpacked, bottom first."""
+        return [self.snapshotter.usage(key) for key in chain_ids(image.layers)]
 
     def layer_directories(self, image: Image) -> list[str]:
         """Where the layers are unpacked, top first."""

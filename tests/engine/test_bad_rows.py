@@ -154,32 +154,26 @@ def test_rows_that_cannot_be_read_are_left_out_and_can_be_removed(own_daemon: Da
 
 
 def test_what_lost_its_files_is_listed_and_pruned_like_the_others(own_daemon: Daemon) -> None:
-    """Of a container the layer's directory, of another its row; an image's layer; a volume."""
+    """Of a container the layer's directory and a volume's, of another the layer's row."""
     daemon = own_daemon
-    daemon.docker("run", "--name", "base", "busybox", "touch", "/new")
-    daemon.docker("commit", "base", "based:1")
     for name in ("directory", "row"):
         daemon.docker("create", "--name", name, "-v", f"{name}:/v", "busybox", "true")
+    daemon.stop()
     database = sqlite3.connect(daemon.data_root / "pier.db")
     ids = dict(database.execute("SELECT name, id FROM containers"))
-    chain = database.execute(
-        "SELECT chain_id FROM images JOIN tags ON image = id WHERE reference LIKE '%based%'"
-    ).fetchone()[0]
-    for key in (f"container/{ids['row']}", chain):
-        database.execute("DELETE FROM snapshots WHERE key = ?", (key,))
+    database.execute("DELETE FROM snapshots WHERE key = ?", (f"container/{ids['row']}",))
     query = "SELECT id FROM snapshots WHERE key = ?"
     number = database.execute(query, (f"container/{ids['directory']}",)).fetchone()[0]
     database.commit()
     database.close()
     shutil.rmtree(daemon.data_root / "snapshots" / str(number))
     shutil.rmtree(daemon.data_root / "volumes" / "directory")
+    daemon.start()
 
     all_answer(daemon)
     listed = daemon.api("GET", "/containers/json?all=1&size=1")[1]
-    assert {entry["Names"][0] for entry in listed} == {"/base", "/directory", "/row"}
+    assert {entry["Names"][0] for entry in listed} == {"/directory", "/row"}
     assert daemon.docker("inspect", "-s", "-f", "{{.SizeRw}}", "row") == "0\n"
-    assert "based" in json.dumps(daemon.api("GET", "/system/df")[1])
     pruned = daemon.docker("system", "prune", "-af", "--volumes")
     assert all(container_id in pruned for container_id in ids.values())
-    assert "untagged: based:1" in pruned
     assert daemon.docker("ps", "-aq") + daemon.docker("images", "-q") == ""
