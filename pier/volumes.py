@@ -20,25 +20,19 @@ from pathlib import Path
 
 import msgspec
 
-from pier.errors import Conflict, Failed, InvalidArgument, NotFound
+from pier.errors import Conflict, Failed, NotFound
 from pier.events import Events
-from pier.linux import syscalls
-from pier.linux.addresses import resolve_addresses
 from pier.linux.mount import unmount_all
-from pier.linux.mount_options import parse_mount_options
+from pier.linux.mounting import mount_as_asked
 from pier.linux.trees import remove_tree, tree_size
 from pier.store.database import Database
-from pier.store.rows import RowReader
+from pier.store.rows import DamagedRecord, RowReader
 from pier.threads import Bulkhead
+from pier.volume_checks import check_name, check_options
 
 LOCAL = "local"
 ANONYMOUS_LABEL = "com.docker.volume.anonymous"
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
-_LONGEST_NAME = 255
 _REMOVED = ".removed-"  # no volume's name can begin so
-_OPTIONS = frozenset(("type", "device", "o", "size"))
-_NEEDED_WITH = {"device": ("type",), "type": ("device",), "o": ("device", "type")}
-_NETWORK_TYPES = frozenset(("nfs", "nfs4", "cifs"))
 _PASSWORD = re.compile(r"password=[^,]*")
 _MOUNTING = Bulkhead("mounts of volumes", most=64)
 _MEASURING = Bulkhead("measurements of volumes", most=64, of_one=4)
@@ -75,10 +69,6 @@ class NoSuchVolumeDriver(NotFound):
     def __init__(self, name: str, driver: str) -> None:
         why = f'error looking up volume plugin {driver}: plugin "{driver}" not found'
         super().__init__(f"create {name}: {why}")
-
-
-class InvalidVolume(InvalidArgument):
-    """The sentence is Docker's."""
 
 
 class VolumeInUse(Conflict):
@@ -209,8 +199,13 @@ class Volumes:
         return self._make(name, options or {}, marked, anonymous=True)
 
     async def remove(self, name: str, *, force: bool = False) -> None:
-        """Remove it with its content. Raises NoSuchVolume (not with `force`) and VolumeInUse."""
+        """Remove it with its content. Raises NoSuchVolume (not with `force`) and VolumeInUse.
+
+        One whose record cannot be read goes with `force` only: nobody knows what it was.
+        """
         async with self._lock(name):
+            if force:
+                self._mend(name)
             volume = self.find(name) if force else self.get(name)
             if volume is None:
                 return
@@ -305,6 +300,14 @@ class Volumes:
             with contextlib.suppress(FileNotFoundError):
                 (self._root / volume.name).rename(self._root / f"{_REMOVED}{os.urandom(8).hex()}")
 
+    def _mend(self, name: str) -> None:
+        """What cannot be read of a record is replaced by nothing."""
+        try:
+            self.find(name)
+        except DamagedRecord:
+            query = "UPDATE volumes SET labels_json = '{}', options_json = '{}' WHERE name = ?"
+            self._database.execute(query, (name,))
+
     def _check_unused(self, volume: Volume) -> None:
         if users := self.users(volume.name):
             raise VolumeInUse(volume.name, users)
@@ -351,34 +354,6 @@ def _has_label(volume: Volume, wanted: str) -> bool:
     return key in volume.labels and (not equals or volume.labels[key] == value)
 
 
-def check_name(name: str) -> None:
-    """Raise InvalidVolume for a name that could not be a directory, or looks like a path."""
-    if len(name) == 1:
-        raise InvalidVolume(
-            f"create {name}: volume name is too short, names should be at least two "
-            "alphanumeric characters"
-        )
-    if not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
-        raise InvalidVolume(
-            f'create {name}: "{name}" includes invalid characters for a local volume name, only '
-            '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, '
-            "use absolute path"
-        )
-
-
-def check_options(name: str, options: Mapping[str, str]) -> None:
-    """The local driver's: type, device and o. Raises InvalidVolume."""
-    for option in sorted(options):
-        if option not in _OPTIONS:
-            raise InvalidVolume(f'create {name}: invalid option: "{option}"')
-    if options.get("size", "0").strip("0"):
-        raise InvalidVolume(f"create {name}: quota size requested but no quota support")
-    for option in sorted(options):
-        for needed in _NEEDED_WITH.get(option, ()):
-            if needed not in options:
-                raise InvalidVolume(f'create {name}: missing required option: "{needed}"')
-
-
 def _mount(volume: Volume) -> None:
     """Mount on `_data` what the options name, once. Raises MountFailed, without passwords."""
     if os.path.ismount(volume.mountpoint):
@@ -387,15 +362,7 @@ def _mount(volume: Volume) -> None:
     text = volume.options.get("o", "")
     target = str(volume.mountpoint)
     try:
-        options = parse_mount_options(resolve_addresses(text) if kind in _NETWORK_TYPES else text)
-        syscalls.mount(device, target, kind, options.flags, options.data)
-        if options.flags & syscalls.MS_BIND and options.flags & ~(
-            syscalls.MS_BIND | syscalls.MS_REC
-        ):
-            # The flags of a bind mount take effect by a second call only.
-            syscalls.mount("", target, flags=options.flags | syscalls.MS_REMOUNT)
-        if options.propagation:
-            syscalls.mount("", target, flags=options.propagation)
+        mount_as_asked(kind, device, target, text)
     except OSError as error:
         with contextlib.suppress(OSError):
             unmount_all(volume.mountpoint)

@@ -5,6 +5,7 @@ privileges  capabilities, seccomp filters, limits and keyrings of the calling pr
 libseccomp  compiling a seccomp profile (dlopened where it is needed)
 memory      the C library's heap
 mount       overlay and bind mounts by file descriptor (fsopen, open_tree, move_mount)
+mounting    one mount as mount(8) is asked for it: a type, a device, a text of options
 paths       opening paths inside a container's root without ever leaving it (openat2)
 netns       entering network namespaces from a short thread
 netlink     links, addresses and routes, by raw rtnetlink messages

@@ -147,6 +147,9 @@ def test_rows_that_cannot_be_read_are_left_out_and_can_be_removed(own_daemon: Da
     daemon.docker("network", "create", "another")
     for name in ("spoiled", "subnet"):
         daemon.docker("network", "rm", name)
+    daemon.docker("volume", "rm", "spoiled", status=1)
+    daemon.docker("volume", "rm", "-f", "spoiled")
+    assert not (daemon.data_root / "volumes" / "spoiled").exists()
     for kind in PRUNES:
         assert daemon.api("POST", f"/{kind}/prune")[0] == 200, kind
     daemon.docker("rm", "-f", "old", "well")

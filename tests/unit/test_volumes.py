@@ -9,9 +9,9 @@ import pytest
 from pier.events import Events
 from pier.linux.addresses import resolve_addresses
 from pier.store.database import Database
+from pier.volume_checks import InvalidVolume
 from pier.volumes import (
     ANONYMOUS_LABEL,
-    InvalidVolume,
     NoSuchVolume,
     NoSuchVolumeDriver,
     VolumeInUse,
