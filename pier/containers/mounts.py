@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pier.containers.model import MountPoint
-from pier.errors import Failed, InvalidArgument
+from pier.errors import Failed, InvalidArgument, NotFound
 from pier.linux import syscalls
 from pier.linux.copying import copy_tree
 from pier.linux.mount import Overlay, attach, open_overlay, unmount_all
@@ -43,9 +43,17 @@ class NotPropagated(Failed):
         super().__init__(f"path {path} is mounted on {mount} but it is not a {needed} mount")
 
 
-class SubpathNotFound(Failed):
+class SubpathNotFound(NotFound):
     def __init__(self, source: str, subpath: str, reason: str) -> None:
-        super().__init__(f"cannot access path {source}/{subpath}: {reason}")
+        path = f"{source}/{subpath}"
+        super().__init__(f"cannot access path {path}: lstat {path}: {reason}")
+
+
+class SubpathEscapes(InvalidArgument):
+    def __init__(self, source: str, subpath: str) -> None:
+        super().__init__(
+            f"path concatenation escapes the base directory, base: {source}, subpath: {subpath}"
+        )
 
 
 class CannotMountOverFile(InvalidArgument):
@@ -76,7 +84,7 @@ def prepare(
 
     The sources of volumes are their mounted directories. image_overlay: the layers of an image
     by the ID in `source`. Raises BindSourceMissing, BindSourceNotMade, NotPropagated,
-    SubpathNotFound.
+    SubpathNotFound, SubpathEscapes.
     """
     for number, point in enumerate(points):
         if point.kind == "bind":
@@ -103,11 +111,11 @@ def copy_up(root_fd: int, points: Sequence[MountPoint]) -> None:
     """Fill the empty ones among the volumes `points` with what the image has in their place.
 
     root_fd: the container's root file system, before anything is mounted in it. Blocks. Raises
-    CannotMountOverFile, NotCopiedUp.
+    CannotMountOverFile, NotCopiedUp, SubpathEscapes.
     """
     for point in points:
         # An image's own /dev is no start for one: its links would be taken for devices.
-        wanted = not point.no_copy and not point.subpath and point.destination != "/dev"
+        wanted = not point.no_copy and point.destination != "/dev"
         if point.kind == "volume" and wanted:
             _copy_up_one(root_fd, point)
 
@@ -116,7 +124,10 @@ def _copy_up_one(root_fd: int, point: MountPoint) -> None:
     with _directory_in(root_fd, point.destination) as source_fd:
         if source_fd is None:
             return
-        target_fd = os.open(point.source, _DIRECTORY | os.O_NOFOLLOW)
+        try:
+            target_fd = _open_target(point)
+        except SubpathNotFound:
+            return  # it is missed at the start, if it still is
         try:
             if not os.listdir(target_fd):  # noqa: PTH208 - a descriptor, not a path
                 copy_tree(source_fd, target_fd)
@@ -124,6 +135,17 @@ def _copy_up_one(root_fd: int, point: MountPoint) -> None:
             raise NotCopiedUp(point, error) from error
         finally:
             os.close(target_fd)
+
+
+def _open_target(point: MountPoint) -> int:
+    """The directory of a volume that is mounted. Raises SubpathNotFound, SubpathEscapes."""
+    whole_fd = os.open(point.source, _DIRECTORY | os.O_NOFOLLOW)
+    if not point.subpath:
+        return whole_fd
+    try:
+        return _open_below(whole_fd, point, _DIRECTORY)
+    finally:
+        os.close(whole_fd)
 
 
 @contextlib.contextmanager
@@ -218,11 +240,7 @@ def _prepare_below(
 
 def _mount_subpath(root_fd: int, point: MountPoint, target: Path) -> None:
     """By descriptor: what is mounted is what was looked up, whoever renames things meanwhile."""
-    try:
-        fd = open_in_root(root_fd, point.subpath, os.O_PATH, resolve=_BELOW)
-    except OSError as error:
-        source = point.name if point.kind == "image" else point.source
-        raise SubpathNotFound(source, point.subpath, _reason(error)) from error
+    fd = _open_below(root_fd, point, os.O_PATH)
     try:
         _make_target(target, directory=stat.S_ISDIR(os.fstat(fd).st_mode))
         tree = open_clone(fd)
@@ -245,10 +263,16 @@ def open_clone(fd: int) -> int:
     return syscalls.open_tree(fd, "", flags)
 
 
-def _reason(error: OSError) -> str:
-    if error.errno == errno.EXDEV:
-        return "a link in it leads out of the volume"
-    return os.strerror(error.errno or errno.EIO).lower()
+def _open_below(root_fd: int, point: MountPoint, flags: int) -> int:
+    """The subpath of the volume or image `root_fd`. Raises SubpathNotFound, SubpathEscapes."""
+    source = point.name if point.kind == "image" else point.source
+    try:
+        return open_in_root(root_fd, point.subpath, flags, resolve=_BELOW)
+    except OSError as error:
+        if error.errno == errno.EXDEV:  # by a link
+            raise SubpathEscapes(source, point.subpath) from error
+        reason = os.strerror(error.errno or errno.EIO).lower()
+        raise SubpathNotFound(source, point.subpath, reason) from error
 
 
 def _make_target(target: Path, *, directory: bool) -> None:

@@ -126,3 +126,20 @@ def test_an_anonymous_volume_with_a_slash_at_its_end_is_one_and_gives_way_to_a_t
     made = create(daemon, {"Mounts": [unfilled]})
     name = daemon.api("GET", f"/containers/{made[1]['Id']}/json")[1]["Mounts"][0]["Name"]
     assert not any((daemon.data_root / "volumes" / name / "_data").iterdir())
+
+
+def test_a_part_of_a_volume_is_filled_as_a_whole_one_is(daemon: Daemon) -> None:
+    made = "mkdir /v/bin; ln -s / /v/out"
+    daemon.docker("run", "--rm", "-v", "parts:/v", "busybox", "sh", "-c", made)
+
+    def at_bin(subpath: str) -> Any:
+        options = {"Subpath": subpath}
+        mount = {"Type": "volume", "Source": "parts", "Target": "/bin", "VolumeOptions": options}
+        return create(daemon, {"Mounts": [mount]}, Cmd=["busybox", "echo", "filled"])
+
+    assert output(daemon, at_bin("bin")) == "filled\n"
+    status, refused = at_bin("out")
+    assert (status, "path concatenation escapes" in refused["message"]) == (400, True)
+    status, made = at_bin("none")
+    assert status == 201
+    assert daemon.api("POST", f"/containers/{made['Id']}/start")[0] == 404

@@ -11,6 +11,7 @@ from pier.containers.model import MountPoint
 from pier.containers.mounts import (
     BindSourceMissing,
     CannotMountOverFile,
+    SubpathEscapes,
     SubpathNotFound,
     copy_up,
     prepare,
@@ -64,10 +65,16 @@ def test_a_part_of_a_volume_is_mounted_and_released(
     assert (volume / "sub/file").read_text() == "inside"
 
 
-@pytest.mark.parametrize("subpath", ["missing", "out", "out/passwd", "up", "up/mounts"])
+@pytest.mark.parametrize("subpath", ["out", "out/passwd", "up", "up/mounts"])
 def test_no_link_leads_out_of_a_volume(volume: Path, directory: Path, subpath: str) -> None:
-    with pytest.raises(SubpathNotFound, match="cannot access path"):
+    escapes = "path concatenation escapes the base directory, base: "
+    with pytest.raises(SubpathEscapes, match=escapes):
         prepare((point(volume, subpath),), directory, no_image)
+
+
+def test_what_is_missing_in_a_volume_is_not_made(volume: Path, directory: Path) -> None:
+    with pytest.raises(SubpathNotFound, match=r"cannot access path .*/missing: lstat"):
+        prepare((point(volume, "missing"),), directory, no_image)
 
 
 def test_an_image_is_mounted_read_only(tmp_path: Path, volume: Path, directory: Path) -> None:
