@@ -301,6 +301,7 @@ class Build:
             history=result.history,
         )
         image = self._images.create(config, names=names, parent=result.image)
+        self._images.announce("create", image, image.id)
         for name in names:
             self._images.announce("tag", image, name.familiar())
         return image

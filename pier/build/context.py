@@ -43,6 +43,11 @@ class DockerfileNotFound(InvalidArgument):
         super().__init__(f"Cannot locate specified Dockerfile: {name}")
 
 
+class EmptyDockerfile(InvalidArgument):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the Dockerfile ({name}) cannot be empty")
+
+
 class OutsideContext(InvalidArgument):
     def __init__(self, name: str) -> None:
         super().__init__(f"the Dockerfile ({name}) must be within the build context")
@@ -226,6 +231,8 @@ def _find_dockerfile(root_fd: int, wanted: str) -> tuple[str, bytes]:
     names = [relative, "dockerfile"] if relative == DEFAULT_DOCKERFILE else [relative]
     for candidate in names:
         data = _read(root_fd, candidate, MAX_DOCKERFILE_BYTES + 1)
+        if data == b"":
+            raise EmptyDockerfile(name)
         if data is not None:
             return candidate, data
     raise DockerfileNotFound(name)

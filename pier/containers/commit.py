@@ -60,6 +60,9 @@ class Committer:
             except (NotFound, OSError):
                 self._parts.store.get(container.id)  # NoSuchContainer: it ended, and --rm took it
                 raise
+        self._parts.images.announce("create", image, image.id)
+        if name:
+            self._parts.images.announce("tag", image, name.familiar())
         told = {"comment": request.comment, "imageID": image.id}
         if name:
             told["imageRef"] = name.familiar()

@@ -75,7 +75,9 @@ async def import_with(
     finally:
         images.leases.release(lease)
         images.collect()  # the plain layer, where a blob of it was here already
-    images.announce("import", image, name.familiar() if name else image.id)
+    if name:
+        images.announce("tag", image, name.familiar())
+    images.announce("import", image, image.id)
     return image
 
 

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.usefixtures("classic_builder")
         ("FROM busybox\nCOPY none /\n", "file not found in build context"),
         ("FROM busybox\nCOPY --from=later . /\n", "later"),
         ("# nothing\n", "file with no instructions"),
+        ("", "the Dockerfile (Dockerfile) cannot be empty"),
         ("FROM busybox\nRUN --mount=type=nothing true\n", "line 2"),
         ("FROM busybox\nCOPY ../../etc/passwd /p\n", "file not found in build context"),
     ],
