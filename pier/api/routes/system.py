@@ -43,7 +43,7 @@ async def info(call: Call) -> web.StreamResponse:
         listeners=call.engine.events.listeners,
     )
     facts = await settled(call.engine.facts())
-    return answers.json(info_json(facts, counts, rfc3339(call.now_ns)))
+    return answers.json(info_json(facts, counts, rfc3339(call.now_ns), call.version))
 
 
 def counted(states: Counter[State], *, images: int, listeners: int) -> Counts:

@@ -141,7 +141,8 @@ class InfoJson(msgspec.Struct, rename="pascal", kw_only=True):
     runc_commit: CommitJson
     init_commit: CommitJson
     security_options: list[str]
-    firewall_backend: FirewallJson = field(default_factory=FirewallJson)
+    firewall_backend: FirewallJson | UnsetType = UNSET
+    """Since 1.49."""
     cdi_spec_dirs: list[str] = field(default_factory=list, name="CDISpecDirs")
     warnings: list[str]
 
@@ -201,8 +202,11 @@ def _init(facts: EngineFacts) -> list[ComponentJson]:
     return [ComponentJson("docker-init", facts.init_version.split()[-1], details)]
 
 
-def info_json(facts: EngineFacts, counts: Counts, system_time: str) -> InfoJson:
+def info_json(
+    facts: EngineFacts, counts: Counts, system_time: str, version: ApiVersion
+) -> InfoJson:
     return InfoJson(
+        firewall_backend=FirewallJson() if version.at_least(49) else UNSET,
         id=facts.id,
         containers=counts.running + counts.paused + counts.stopped,
         containers_running=counts.running,
