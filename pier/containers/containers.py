@@ -69,6 +69,7 @@ class Containers:
         self._logs = logs
         self._inputs = inputs
         self.create = creation.create
+        self.settled = lifecycle.settled
         self.start = lifecycle.start
         self.restart = lifecycle.restart
         self.stop = lifecycle.stop

@@ -21,6 +21,8 @@ from pier.errors import Conflict, Failed, NotModified, PierError
 from pier.runtime.monitors import MonitorLost
 from pier.store.rows import DamagedRecord
 
+SETTLE_PATIENCE_S = 2.0
+"""How long who asks waits for an end that is known and not recorded yet."""
 KILL_PATIENCE_S = 10.0
 """How long a SIGKILL may take to show before the daemon says so."""
 
@@ -49,10 +51,27 @@ class Lifecycle:
         self._supervisor = supervisor
         self._remover = remover
 
+    async def settled(self, name: str) -> Container:
+        """The record of `name`; an end that is known is in it, unless recording it takes long.
+
+        A client reads the last of the output before that is done, and asks for the code next.
+        """
+        container = self._parts.store.get(name)
+        live = self._parts.live[container.id]
+        over = live.monitor is None or live.monitor.over  # None: what it needed is taken down
+        if container.state not in (State.RUNNING, State.PAUSED) or not over:
+            return container
+        waiter = live.waiters.add(Condition.NEXT_EXIT)
+        try:
+            await _ended(waiter, SETTLE_PATIENCE_S)
+        finally:
+            waiter.close()
+        return self._parts.store.get(container.id)
+
     async def start(self, name: str, *, detach_keys: str = "") -> None:
         """Raises NotModified if it runs, Conflict if paused or being removed, RuntimeFailed."""
         parse_detach_keys(detach_keys)
-        found = self._parts.store.get(name)
+        found = await self.settled(name)
         async with self._parts.live[found.id].lock:
             container = self._parts.store.get(found.id)
             if container.state is State.PAUSED:
@@ -222,7 +241,7 @@ class Lifecycle:
         One whose record cannot be read goes by force: it may run.
         """
         try:
-            container = self._parts.store.get(name)
+            container = await self.settled(name)
         except DamagedRecord:
             if not force:
                 raise

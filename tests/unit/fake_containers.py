@@ -78,6 +78,9 @@ class FakeContainers:
     uploaded: bytes = b""
     vanished: set[str] = field(default_factory=set)
 
+    async def settled(self, name: str) -> Container:
+        return self.get(name)
+
     def get(self, name: str) -> Container:
         for record in self.records:
             if name in (record.name, record.id) or record.id.startswith(name):

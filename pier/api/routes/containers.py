@@ -67,7 +67,7 @@ async def _with_size(engine: Engine, view: View) -> View | None:
 
 
 async def inspect(call: Call) -> web.StreamResponse:
-    container = call.engine.containers.get(call.name)
+    container = await call.engine.containers.settled(call.name)
     view = await full_view(call.engine, container, size=call.flag("size"))
     return answers.json(inspect_json(view, call.version))
 
