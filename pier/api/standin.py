@@ -140,7 +140,7 @@ class StandIn:
             return self._containers(query, version)
         states = Counter(container.state for container in self._engine.containers.known())
         counts = counted(states, images=self._images, listeners=self._engine.events.listeners)
-        return info_json(self._facts, counts, rfc3339(time.time_ns()))
+        return info_json(self._facts, counts, rfc3339(time.time_ns()), version)
 
     def _containers(self, query: str, version: ApiVersion) -> Sequence[object]:
         values = {key: value[0] for key, value in parse_qs(query).items()}
