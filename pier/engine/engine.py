@@ -126,8 +126,7 @@ async def _build(settings: Settings, stack: AsyncExitStack) -> Engine:
     events = Events()
     database = Database(paths.database)
     stack.callback(database.close)
-    durability = Durability(database, paths.data_root)
-    images = await _images(paths, database, durability, events, stack)
+    images, durability = await _images(paths, database, events, stack)
     snapshotter = images.snapshotter
     registries = RegistryClient(
         registry_hosts(settings),
@@ -209,23 +208,20 @@ async def _build(settings: Settings, stack: AsyncExitStack) -> Engine:
 
 
 async def _images(
-    paths: Paths,
-    database: Database,
-    durability: Durability,
-    events: Events,
-    stack: AsyncExitStack,
-) -> Images:
+    paths: Paths, database: Database, events: Events, stack: AsyncExitStack
+) -> tuple[Images, Durability]:
     """What is kept, compared with its files."""
     content = ContentStore(paths.content, database)
     snapshotter = Snapshotter(paths.snapshots, database)
     snapshotter.sweep()
     stack.callback(snapshotter.close)
+    durability = Durability(database, paths.data_root, paths.content, paths.snapshots)
     content.added = snapshotter.added = durability.soon
     images = Images(database, content, snapshotter, Leases(database), events)
     images.sweep()
     await recover(images, lost_power=durability.lost_power())
     durability.settle_in()
-    return images
+    return images, durability
 
 
 def _containers(

@@ -33,11 +33,11 @@ def nobody_asks() -> None:
 
 
 class Durability:
-    """The marks on a database's rows, for files below `root`."""
+    """The marks on a database's rows, for files below `roots`, which may be on several disks."""
 
-    def __init__(self, database: Database, root: Path) -> None:
+    def __init__(self, database: Database, *roots: Path) -> None:
         self._database = database
-        self._root = root
+        self._roots = {root.stat().st_dev: root for root in roots}
         self._spawn: Spawn | None = None
         self._pending = False
         self._running = False
@@ -57,7 +57,8 @@ class Durability:
                 self._database.execute("INSERT INTO last_run (place) VALUES (?)", (place,))
 
     def _place(self) -> str:
-        return f"{_BOOT_ID.read_text().strip()} {self._root.stat().st_dev}"
+        disks = " ".join(str(device) for device in self._roots)
+        return f"{_BOOT_ID.read_text().strip()} {disks}"
 
     def start(self, spawn: Spawn) -> None:
         """Make content durable from now on; also what an earlier daemon did not come to."""
@@ -91,7 +92,8 @@ class Durability:
         if not blobs and not snapshots:
             return
         try:
-            code = await process.exit_code(["sync", "--file-system", str(self._root)])
+            roots = [str(root) for root in self._roots.values()]
+            code = await process.exit_code(["sync", "--file-system", *roots])
             if code:
                 raise ChildProcessError(f"sync(1) ended with {code}")
             self._mark([tuple(row) for row in blobs], [tuple(row) for row in snapshots])
