@@ -5,6 +5,7 @@ waiting for the process to end: the exit is settled under the same lock by the s
 """
 
 import asyncio
+import contextlib
 from dataclasses import replace
 from signal import SIGKILL
 
@@ -18,7 +19,7 @@ from pier.containers.state import Operation, State, next_state
 from pier.containers.supervisor import Supervisor
 from pier.containers.waiting import Condition, Waiter
 from pier.errors import Conflict, Failed, NotModified, PierError
-from pier.runtime.monitors import MonitorLost
+from pier.runtime.monitors import Monitor, MonitorLost
 from pier.store.rows import DamagedRecord
 
 SETTLE_PATIENCE_S = 2.0
@@ -192,7 +193,7 @@ class Lifecycle:
 
     async def _signal(self, container: Container, number: int) -> None:
         """Deliver a signal, thawing a paused container so that it can act on it."""
-        monitor = self._parts.live[container.id].monitor
+        monitor = await self._monitor(container.id)
         if monitor is None:
             return
         try:
@@ -203,6 +204,15 @@ class Lifecycle:
         now = self._parts.store.find(container.id)
         if now is not None and now.state is State.PAUSED:
             await self.unpause(container.id)
+
+    async def _monitor(self, container_id: str) -> Monitor | None:
+        """None: its process has ended. It may be about to be adopted, after a restart."""
+        live = self._parts.live[container_id]
+        if live.monitor is None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(KILL_PATIENCE_S), live.lock:
+                    pass
+        return live.monitor
 
     async def pause(self, name: str) -> None:
         found = self._parts.store.get(name)
