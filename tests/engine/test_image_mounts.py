@@ -38,7 +38,7 @@ def test_its_files_are_there_and_cannot_be_changed(daemon: Daemon) -> None:
 def test_a_subpath_that_is_not_there(daemon: Daemon) -> None:
     mount = "type=image,source=tools,target=/tools,image-subpath=none"
     said = daemon.docker("run", "--rm", "--mount", mount, "busybox", "true", status=127)
-    assert "cannot access path tools/none: no such file or directory" in said
+    assert "cannot access path tools/none: lstat tools/none: no such file or directory" in said
 
 
 def test_an_image_that_is_not_here_is_not_found(daemon: Daemon) -> None:
