@@ -31,6 +31,8 @@ class MountPoint:
     options: str = ""
     """tmpfs options, comma-joined, as mount(8) takes them."""
     subpath: str = ""
+    chain_id: str = ""
+    """Of an image's layers: they are kept for the container when the image has gone."""
     no_copy: bool = False
     non_recursive: bool = False
     readonly_non_recursive: bool = False

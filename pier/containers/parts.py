@@ -98,12 +98,13 @@ class Parts:
     def image_overlays(self, container: Container) -> Mapping[str, Overlay]:
         """The images it mounts, by their IDs.
 
-        Raises NoSuchImage. On the event loop, where the database is.
+        Raises NoSuchImage, SnapshotNotFound. On the event loop, where the database is.
         """
         found = {}
         for point in container.mounts:
             if point.kind == "image":
-                chain = self.snapshotter.chain(self.images.get(point.source).chain_id)
+                chain_id = point.chain_id or self.images.get(point.source).chain_id
+                chain = self.snapshotter.chain(chain_id)
                 found[point.source] = Overlay(tuple(str(path) for path in chain))
         return found
 

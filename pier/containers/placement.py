@@ -73,7 +73,8 @@ class Placement:
         image = self._parts.images.get(point.source)
         if not image.chain_id:
             raise EmptyImage(point.source)
-        return replace(point, source=image.id, name=point.name or point.source)
+        name = point.name or point.source
+        return replace(point, source=image.id, name=name, chain_id=image.chain_id)
 
     def _with_volume(
         self, point: MountPoint, labels: dict[str, str], options: dict[str, str]

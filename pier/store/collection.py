@@ -1,7 +1,7 @@
 """Collection: removing blobs and committed snapshots that nothing needs any more.
 
-Roots are images (their blobs, their top snapshot), active snapshots (what they stand on) and
-leases. Rows go in one transaction, files after it.
+Roots are images (their blobs, their top snapshot), active snapshots (what they stand on), images
+that containers mount and leases. Rows go in one transaction, files after it.
 """
 
 from dataclasses import dataclass
@@ -24,6 +24,13 @@ _UNUSED_SNAPSHOTS = """
         WHERE kind != 'committed'
            OR key IN (SELECT chain_id FROM images)
            OR key IN (SELECT key FROM lease_items WHERE kind = 'snapshot')
+           OR key IN (
+               SELECT json_extract(mount.value, '$.chain_id')
+               FROM containers AS c, json_each(
+                   CASE WHEN json_valid(c.mounts_json) THEN c.mounts_json ELSE '[]' END
+               ) AS mount
+               WHERE mount.type = 'object'
+           )
         UNION
         SELECT s.parent FROM snapshots s JOIN used u ON u.id = s.id WHERE s.parent IS NOT NULL
     )

@@ -80,6 +80,22 @@ def test_it_is_in_use_while_a_container_mounts_it(
 
 
 @needs_docker_28
+def test_a_container_keeps_what_it_mounts_of_an_image_that_was_removed_by_force(
+    daemon: Daemon, tmp_path: Path
+) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY file /dir/\n")
+    (tmp_path / "file").write_text("deep\n")
+    daemon.pier("build", "-q", "-t", "short-lived", str(tmp_path))
+    mount = "type=image,src=short-lived,dst=/t,image-subpath=dir"
+    daemon.docker("create", "--name", "keeper", "--mount", mount, "busybox", "cat", "/t/file")
+    daemon.docker("rmi", "-f", "short-lived")
+    daemon.docker("image", "prune", "-f")
+    daemon.restart()
+    assert daemon.docker("start", "-a", "keeper") == "deep\n"
+    daemon.docker("rm", "keeper")
+
+
+@needs_docker_28
 def test_an_image_without_layers_is_refused(daemon: Daemon, tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM scratch\nLABEL a=b\n")
     daemon.pier("build", "-q", "-t", "nothing", str(tmp_path))
