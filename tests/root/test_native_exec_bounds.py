@@ -292,12 +292,16 @@ def inside(container: int) -> list[int]:
 
 
 def stop_child(parent: int) -> int:
+    """Of a process that was in execve(2) by then it is the program that is stopped: too late."""
     children = Path(f"/proc/{parent}/task/{parent}/children")
     try:
         while not (found := children.read_text().split()):
             pass
+        process = Path("/proc", found[0])
         os.kill(int(found[0]), signal.SIGSTOP)
-        program = Path(f"/proc/{found[0]}/exe").readlink().name
+        while (process / "stat").read_text().rpartition(")")[2].split()[0] not in "TZ":
+            pass
+        program = (process / "exe").readlink().name
     except OSError:
         return 0
     if program == "busybox":
