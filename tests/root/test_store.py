@@ -210,3 +210,17 @@ def test_a_deep_tree_and_a_link_in_it_are_removed_without_following(store: Store
     store.snapshotter.close()
     assert (outside / "precious").exists()
     assert not list((store.root / "snapshots" / "trash").iterdir())
+
+
+def test_what_containers_mount_of_images_is_kept_whatever_other_rows_say(store: Store) -> None:
+    for chain in (CHAIN_A, CHAIN_B):
+        store.snapshotter.prepare("new", "", 1)
+        store.snapshotter.commit("new", chain)
+    mounts = f'[{{"chain_id": "{CHAIN_A}"}}]'
+    for name, text in (("mounts", mounts), ("damaged", "[{"), ("odd", '[5, "x", null]')):
+        store.database.execute(
+            "INSERT INTO containers VALUES (?, ?, 'i', 'created', '{}', ?, '{}', 1)",
+            (name, name, text),
+        )
+    assert collect(store.database, store.content, store.snapshotter, 1).snapshots == (CHAIN_B,)
+    assert store.snapshotter.exists(CHAIN_A)
