@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 
 from pier.threads import Bulkhead, ended, settled
 
-_BUFFER_BYTES = 128 * 1024
+_BUFFER_BYTES = 256 * 1024
 _LIMIT_BYTES = 256 * 1024
 """A reader may stall for hours, and many may."""
 

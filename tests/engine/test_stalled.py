@@ -13,7 +13,7 @@ from tests.dead_mount import dead_mount
 
 CLIENTS = 24
 """Of each kind: 96 uploads, where there are 64 shared threads."""
-MEMORY_KIB = 250_000
+MEMORY_KIB = 300_000
 
 
 @pytest.fixture(scope="module")
