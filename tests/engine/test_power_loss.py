@@ -219,3 +219,21 @@ def test_whenever_the_power_goes_all_that_is_left_works(
     if "PIER_POWER_CUTS" in os.environ:
         with capsys.disabled():
             sys.stdout.write(f"{done} cuts: {dict(total)}\n")
+
+
+def test_a_damaged_image_is_met_by_no_command_and_removed_by_its_name(own_daemon: Daemon) -> None:
+    """A config that is gone when the daemon starts, of an image that nobody can pull."""
+    daemon = own_daemon
+    daemon.docker("build", "-q", "-t", "broken:1", "-", stdin=b"FROM busybox\nLABEL broken=1\n")
+    image = daemon.docker("image", "inspect", "-f", "{{.Id}}", "broken:1").strip()
+    daemon.kill()
+    (daemon.data_root / "content" / "blobs" / "sha256" / image.removeprefix("sha256:")).unlink()
+    daemon.start()
+    for words in LISTS:
+        assert "broken" not in daemon.docker(*words.split())
+    daemon.docker("image", "prune", "-f")
+    for words in ("image inspect broken:1", "create --pull never broken:1", f"history {image}"):
+        assert "it was damaged" in daemon.docker(*words.split(), status=1)
+    assert f"Deleted: {image}" in daemon.docker("rmi", "-f", "broken:1")
+    assert "it was damaged" not in daemon.docker("rmi", "broken:1", status=1)
+    daemon.docker("image", "inspect", "busybox")

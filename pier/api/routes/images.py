@@ -8,7 +8,7 @@ from aiohttp import web
 from pier.api import answers
 from pier.api.call import Call, settled
 from pier.api.dispatch import Route
-from pier.api.platforms import image_of
+from pier.api.platforms import image_of, platforms_of
 from pier.api.schema.filters import Filters, InvalidFilter
 from pier.api.schema.images import (
     familiar,
@@ -134,7 +134,8 @@ async def tag(call: Call) -> web.StreamResponse:
 
 
 async def remove(call: Call) -> web.StreamResponse:
-    image_of(call, call.name, 50, "platforms")
+    if platforms_of(call, 50, "platforms"):  # else a damaged one, which is none, can be removed
+        image_of(call, call.name, 50, "platforms")
     removed = await settled(
         call.engine.images.remove(
             call.name, force=call.flag("force"), prune=not call.flag("noprune")
