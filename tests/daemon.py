@@ -192,30 +192,36 @@ class Daemon:
     def api(
         self, method: str, path: str, body: object = None, *, quiet: bool = False
     ) -> tuple[int, Any]:  # Any: foreign JSON
-        """One request: status and decoded body."""
-
-        class Connection(http.client.HTTPConnection):
-            @override
-            def connect(inner) -> None:  # noqa: N805
-                inner.sock = socket.socket(socket.AF_UNIX)
-                inner.sock.settimeout(60 * SLOWNESS)
-                inner.sock.connect(str(self.socket))
-
-        connection = Connection("localhost")
-        headers = {"Content-Type": "application/json"} if body is not None else {}
+        """One request: status and decoded body. Status 0 if it is `quiet` and nobody answers."""
         try:
-            connection.request(
-                method, path, json.dumps(body) if body is not None else None, headers
-            )
-            answer = connection.getresponse()
-            data = answer.read()
+            return request(self.socket, method, path, body)
         except OSError:
             if quiet:
                 return 0, None
             raise
-        finally:
-            connection.close()
-        try:
-            return answer.status, json.loads(data)
-        except ValueError:
-            return answer.status, data.decode(errors="replace")
+
+
+def request(
+    socket_path: Path, method: str, path: str, body: object = None
+) -> tuple[int, Any]:  # Any: foreign JSON
+    """One request to the engine behind a socket, Pier or dockerd: status and decoded body."""
+
+    class Connection(http.client.HTTPConnection):
+        @override
+        def connect(self) -> None:
+            self.sock = socket.socket(socket.AF_UNIX)
+            self.sock.settimeout(60 * SLOWNESS)
+            self.sock.connect(str(socket_path))
+
+    connection = Connection("localhost")
+    headers = {"Content-Type": "application/json"} if body is not None else {}
+    try:
+        connection.request(method, path, json.dumps(body) if body is not None else None, headers)
+        answer = connection.getresponse()
+        data = answer.read()
+    finally:
+        connection.close()
+    try:
+        return answer.status, json.loads(data)
+    except ValueError:
+        return answer.status, data.decode(errors="replace")
