@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from pier.build.builder import Builder
 from pier.build.checks import Finding
+from pier.build.parser import DockerfileError, StepRefused, Unparsable
 from pier.build.progress import (
     BuildEvent,
     ImageBuilt,
@@ -28,6 +29,7 @@ from pier.build.progress import (
     StepOutput,
     StepRuns,
     StepStarted,
+    WithImage,
     classic_pieces,
     classic_text,
 )
@@ -119,10 +121,15 @@ async def _told(
             report(step)
 
     try:
-        in_order = {"in_order": False} if manner.events else {}
-        result = await builder.build(request, context, tell, **in_order)
+        if manner.events:
+            result = await builder.build(request, context, tell, in_order=False)
+        else:
+            with WithImage(tell) as told:
+                result = await builder.build(request, context, told)
     except PierError as error:
         log.report(report)
+        if manner.events and isinstance(error, StepRefused | Unparsable):
+            raise DockerfileError(error.line, error.reason) from error
         if not isinstance(error, StepFailed):
             raise
         if manner.lines:

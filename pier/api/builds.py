@@ -11,7 +11,7 @@ from pier.api.schema.filters import Filters
 from pier.api.schema.prune import prune_until
 from pier.api.transfers import body_chunks
 from pier.build.pruning import PruneRequest
-from pier.errors import InvalidArgument, NotSupported
+from pier.errors import InvalidArgument, NotSupported, in_context
 
 _FIELDS = (
     "id", "parent", "type", "description", "inuse", "shared", "private", "label", "label!",
@@ -43,7 +43,10 @@ async def build(call: Call) -> web.StreamResponse:
 
 
 async def prune(call: Call) -> web.StreamResponse:
-    filters = call.filters((*_FIELDS, *_UNUSED_FOR))
+    try:
+        filters = call.filters((*_FIELDS, *_UNUSED_FOR))
+    except InvalidArgument as error:
+        raise in_context(error, "failed to prune build cache") from error
     builder = getattr(call.engine, "builder", None)
     if builder is None:
         return answers.json({"CachesDeleted": None, "SpaceReclaimed": 0})

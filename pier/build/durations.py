@@ -10,13 +10,14 @@ _UNITS_NS = {
     "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9,
 }  # fmt: skip
 _PART = re.compile(r"(\d{1,18}\.?\d{0,18}|\.\d{1,18})(ns|us|µs|μs|ms|s|m|h)")
+_NUMBER = re.compile(r"\d+\.?\d*|\.\d+")
 _SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,9})?) ?([kmgtp]?)(?:i?b)?", re.IGNORECASE)
 _MAX_NS = 2**63 - 1
 
 
 class BadDuration(InvalidArgument):
-    def __init__(self, text: str) -> None:
-        super().__init__(f'time: invalid duration "{text}"')
+    def __init__(self, text: str, why: str = "invalid duration") -> None:
+        super().__init__(f'time: {why} "{text}"')
 
 
 def parse_duration_ns(text: str) -> int:
@@ -29,6 +30,8 @@ def parse_duration_ns(text: str) -> int:
     position = 0
     while position < len(rest) or position == 0:
         found = _PART.match(rest, position)
+        if found is None and _NUMBER.fullmatch(rest, position):
+            raise BadDuration(text, "missing unit in duration")
         if found is None:
             raise BadDuration(text)
         total += Fraction(found[1].rstrip(".")) * _UNITS_NS[found[2]]

@@ -11,6 +11,7 @@ import aiohttp
 
 from pier.errors import Failed, InvalidArgument
 from pier.images.remote import answer_to
+from pier.registry.breakage import words
 from pier.threads import blocking
 
 MAX_DOWNLOAD_BYTES = 1 << 36
@@ -20,6 +21,11 @@ _CHUNK = 256 * 1024
 class DownloadFailed(Failed):
     def __init__(self, url: str, why: str) -> None:
         super().__init__(f"failed to get {url}: {why}")
+
+
+class Unreachable(DownloadFailed):
+    def __init__(self, url: str, error: BaseException) -> None:
+        Failed.__init__(self, f'ADD failed: Get "{url}": {words(error)}')
 
 
 class ChecksumMismatch(InvalidArgument):
@@ -46,7 +52,7 @@ async def download(url: str, path: Path, *, checksum: str = "") -> None:
             await _save(url, response, path, hasher)
             modified = response.headers.get("Last-Modified", "")
     except (aiohttp.ClientError, TimeoutError) as error:
-        raise DownloadFailed(url, str(error) or type(error).__name__) from error
+        raise Unreachable(url, error) from error
     actual = f"sha256:{hasher.hexdigest()}"
     if checksum and checksum != actual:
         raise ChecksumMismatch(url, checksum, actual)

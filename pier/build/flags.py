@@ -6,6 +6,9 @@ from enum import Enum
 
 from pier.errors import InvalidArgument
 
+_FEW_EDITS = 2
+_COMPARED = 16
+
 
 class FlagKind(Enum):
     YES_NO = "yes_no"
@@ -21,7 +24,22 @@ def suggestion(word: str, known: Sequence[str]) -> str:
     """` (did you mean x?)`, when one of `known` is close enough; else nothing."""
     close = get_close_matches(word.lower(), [name.lower() for name in known], n=1, cutoff=0.6)
     match = next((name for name in known if close and name.lower() == close[0]), "")
+    if not match and len(word) <= _COMPARED:  # what is longer may be anything
+        match = next((name for name in known if _edits(word, name) <= _FEW_EDITS), "")
     return f" (did you mean {match}?)" if match and match != word else ""
+
+
+def _edits(one: str, other: str) -> int:
+    """Letters to add, drop or replace (Levenshtein); one too many where lengths say enough."""
+    if abs(len(one) - len(other)) > _FEW_EDITS:
+        return _FEW_EDITS + 1
+    row = list(range(len(other) + 1))
+    for number, letter in enumerate(one, 1):
+        before, row[0] = row[0], number
+        for column, wanted in enumerate(other, 1):
+            kept = before + (letter != wanted)
+            before, row[column] = row[column], min(row[column] + 1, row[column - 1] + 1, kept)
+    return row[-1]
 
 
 class Flags:

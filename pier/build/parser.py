@@ -31,6 +31,28 @@ class DockerfileError(InvalidArgument):
         self.reason = reason
 
 
+class Unparsable(DockerfileError):
+    """What is no Dockerfile at all, by the words Docker has for it. `line` is known, or 0."""
+
+    def __init__(self, line: int, reason: str) -> None:
+        super().__init__(line, reason)
+        self.args = (f"failed to parse Dockerfile: {reason}",)
+
+
+class StepRefused(DockerfileError):
+    """The Dockerfile is well written, and what its step asks for cannot be done."""
+
+    def __init__(self, line: int, reason: str) -> None:
+        super().__init__(line, reason)
+        self.args = (reason,)
+
+
+class EmptyDockerfile(DockerfileError):
+    def __init__(self) -> None:
+        super().__init__(0, "file with no instructions")
+        self.args = ("the Dockerfile (Dockerfile) cannot be empty",)
+
+
 @dataclass(frozen=True, slots=True)
 class Heredoc:
     """`fd<<-name`. `content` is as written; `chomp` asks for leading tabs to be dropped."""
@@ -88,6 +110,8 @@ def parse_dockerfile(data: bytes) -> Dockerfile:
     """
     if len(data) > MAX_DOCKERFILE_BYTES:
         raise DockerfileError(0, f"the file is larger than {MAX_DOCKERFILE_BYTES} bytes")
+    if not data:
+        raise EmptyDockerfile
     lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     if lines[-1] == b"":
         lines.pop()
@@ -138,7 +162,7 @@ class _Reader:
             if node is not None:
                 nodes.append(node)
         if not nodes:
-            raise DockerfileError(0, "file with no instructions")
+            raise Unparsable(0, "file with no instructions")
         return Dockerfile(
             tuple(nodes),
             self._escape,

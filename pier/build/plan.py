@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from pier.build.expansion import expand
 from pier.build.instructions import Arg, Copy, From, Instruction, Run
-from pier.build.parser import Dockerfile, DockerfileError
+from pier.build.parser import Dockerfile, DockerfileError, StepRefused
 from pier.build.run_mounts import origin_of
 from pier.build.syntax import parse_instruction
 from pier.errors import InvalidArgument
@@ -119,9 +119,9 @@ def read_program(dockerfile: Dockerfile) -> Program:
         elif isinstance(instruction, Arg):
             arguments.append(instruction)
         else:
-            raise DockerfileError(node.start_line, "no build stage in current context")
+            raise StepRefused(node.start_line, "no build stage in current context")
     if not stages:
-        raise DockerfileError(0, "no build stage in current context")
+        raise StepRefused(0, "no build stage in current context")
     texts = tuple(StageText(start, tuple(rest)) for start, rest in stages)
     return Program(tuple(arguments), texts, dockerfile.escape)
 

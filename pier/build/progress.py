@@ -7,7 +7,7 @@ gives the words of Docker's classic builder, which clients parse.
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pier.build.cache import Miss
 from pier.images.transfer import Step
@@ -54,11 +54,15 @@ class StepOutput(BuildEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepDone(BuildEvent):
-    """`id`: of the image it stands for. `removed`: the ID of StepRuns, of a RUN that ended."""
+    """`id`: of the image it stands for. `removed`: the ID of StepRuns, of a RUN that ended.
+
+    before_triggers: Docker's classic builder names no image then.
+    """
 
     number: int
     id: str
     removed: str = ""
+    before_triggers: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +133,34 @@ class InOrder:
             if self._left:
                 for event in self._held.pop(self._left[0], []):
                     self._progress(event)
+
+
+class WithImage:
+    """Names the image in the last step's word, too: in Docker's stream both are the same."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._held: StepDone | None = None
+
+    def __call__(self, event: BuildEvent) -> None:
+        if self._held is not None and isinstance(event, ImageBuilt):
+            self._held = replace(self._held, id=event.id)
+        self._flush()
+        if not isinstance(event, StepDone):
+            self._progress(event)
+        elif not event.before_triggers:
+            self._held = event
+
+    def __enter__(self) -> "WithImage":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._flush()
+
+    def _flush(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            self._progress(held)
 
 
 def classic_text(event: BuildEvent) -> str:

@@ -19,7 +19,7 @@ from pier.build.copying import gather, make_working_directory, perform, with_own
 from pier.build.inputs import run_inputs, said_inputs, written
 from pier.build.instructions import Copy, Instruction, Run, Workdir
 from pier.build.mounting import Mounted, Mounter
-from pier.build.parser import DockerfileError, parse_dockerfile
+from pier.build.parser import DockerfileError, StepRefused, parse_dockerfile
 from pier.build.plan import Plan, Source, Stage, find_source
 from pier.build.progress import (
     Remark,
@@ -110,7 +110,14 @@ class StageBuild:
         run = replace(base.state.run, on_build=())
         self._result = replace(base, state=replace(base.state, run=run, own_cmd=False))
         self._line_key = base.key
-        self._scope.progress(StepDone(stage=stage.index, number=self._number, id=base.key))
+        self._scope.progress(
+            StepDone(
+                stage=stage.index,
+                number=self._number,
+                id=base.key,
+                before_triggers=bool(triggers),
+            )
+        )
         if triggers:
             text = f"# Executing {len(triggers)} build trigger{'s' * (len(triggers) > 1)}"
             self._scope.progress(Remark(stage=stage.index, text=text))
@@ -155,7 +162,7 @@ class StageBuild:
         except DockerfileError:
             raise
         except InvalidArgument as error:
-            raise DockerfileError(instruction.line, str(error)) from error
+            raise StepRefused(instruction.line, str(error)) from error
 
     async def _do(self, instruction: Instruction) -> None:
         match instruction:

@@ -240,7 +240,7 @@ def _ports(word: str, state: StageState) -> Iterable[str]:
         found = _PORT.fullmatch(text)
         first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
         if found is None or not first <= last <= 65535:
-            raise BadValue(f"invalid containerPort: {text}")
+            raise BadValue(f"Invalid containerPort: {text}")
         for port in range(first, last + 1):
             yield f"{port}/{(found[3] or 'tcp').lower()}"
 

@@ -33,9 +33,16 @@ from pier.build.instructions import (
     Volume,
     Workdir,
 )
-from pier.build.parser import DockerfileError, Heredoc, Node, parse_heredoc_word, parse_node
+from pier.build.parser import (
+    DockerfileError,
+    Heredoc,
+    Node,
+    Unparsable,
+    parse_heredoc_word,
+    parse_node,
+)
 from pier.build.run_mounts import origin_of, parse_mount
-from pier.build.words import Pair, split_blanks, split_json, split_pairs, words_with_quotes
+from pier.build.words import BadPair, Pair, split_blanks, split_json, split_pairs, words_with_quotes
 from pier.errors import InvalidArgument
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9-_.]*")
@@ -70,6 +77,8 @@ def parse_instruction(node: Node, escape: str) -> Instruction:
         return parse(node, escape)
     except DockerfileError:
         raise
+    except BadPair as error:
+        raise Unparsable(node.start_line, str(error)) from error
     except InvalidArgument as error:
         raise DockerfileError(node.start_line, str(error)) from error
 
@@ -233,7 +242,7 @@ def _shell(node: Node, _escape: str) -> Shell:
     _no_flags(node)
     words = split_json(node.rest)
     if words is None and node.rest:
-        raise BadInstruction(f"SHELL requires the arguments to be in JSON form: {node.original}")
+        raise BadInstruction("SHELL requires the arguments to be in JSON form")
     if not words:
         raise BadInstruction("SHELL requires at least one argument")
     return Shell(shell=words, **_place(node))

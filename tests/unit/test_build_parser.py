@@ -105,8 +105,8 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "dockerfile parse error: file with no instructions"),
-        ("# only\n", "dockerfile parse error: file with no instructions"),
+        ("", "the Dockerfile (Dockerfile) cannot be empty"),
+        ("# only\n", "failed to parse Dockerfile: file with no instructions"),
         (
             "# escape=x\nFROM a",
             "dockerfile parse error on line 1: invalid escape token 'x' does not match ` or \\",
