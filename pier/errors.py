@@ -11,6 +11,12 @@ class PierError(Exception):
     """An error meant for the client. Anything else is a bug and becomes a 500."""
 
 
+def in_context(error: PierError, doing: str) -> PierError:
+    """The same error, thus of the same kind, whose words begin with what was being done."""
+    error.args = (f"{doing}: {error}",)
+    return error
+
+
 class InvalidArgument(PierError):
     """The request itself is wrong; sending it again cannot help. 400."""
 

@@ -223,7 +223,10 @@ class Volumes:
         labels: Sequence[str] = (),
         not_labels: Sequence[str] = (),
     ) -> Pruned:
-        """Remove unused anonymous volumes, or all unused ones, that have (not) these labels."""
+        """Remove unused anonymous volumes, or all unused ones, that have (not) these labels.
+
+        One with mount options stays: what is in it is not on this disk.
+        """
         if self._pruning:
             raise PruneRunning
         self._pruning = True
@@ -232,6 +235,7 @@ class Volumes:
                 volume
                 for volume in self.list_()
                 if (all_volumes or volume.anonymous)
+                and not volume.options
                 and all(_has_label(volume, label) for label in labels)
                 and not any(_has_label(volume, label) for label in not_labels)
             )
@@ -317,7 +321,7 @@ class Volumes:
         for volume in wanted:
             if self.users(volume.name):
                 continue
-            size = 0 if volume.needs_mount else await self.usage(volume.name)
+            size = await self.usage(volume.name)
             with contextlib.suppress(Conflict, NotFound):
                 await self.remove(volume.name)
                 names.append(volume.name)

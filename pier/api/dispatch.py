@@ -21,7 +21,7 @@ from pier.api.call import Call, Engine
 from pier.api.connection import Connection
 from pier.api.faults import in_words
 from pier.api.hijack import Taken, connection_of
-from pier.api.versions import ApiVersion, negotiated
+from pier.api.versions import ApiVersion, VersionTooOld, negotiated
 
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]
 
@@ -212,4 +212,6 @@ def _failed(request: web.Request, error: Exception) -> web.StreamResponse:
         message = in_words(error)
     if status == 304:
         return answers.empty(304)
+    if isinstance(error, VersionTooOld):  # such clients know no errors in JSON
+        return web.Response(text=f"{message}\n", status=status)
     return answers.json({"message": message}, status)

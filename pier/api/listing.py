@@ -1,5 +1,6 @@
 """Which containers `docker ps` shows: the rules of its filters."""
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -13,31 +14,49 @@ FILTER_KEYS = (
     "ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label",
     "name", "network", "publish", "since", "status", "volume",
 )  # fmt: skip
+_STATES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
 _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?(?:/(tcp|udp|sctp))?")
 
 
-class InvalidStatus(InvalidArgument):
+_HEALTH = ("none", "starting", "healthy", "unhealthy")
+
+
+class InvalidChoice(InvalidArgument):
+    def __init__(self, key: str, what: str, text: str, choices: Iterable[str]) -> None:
+        super().__init__(
+            f"invalid filter '{key}={text}': invalid value for {what} ({text}): must be one of "
+            + ", ".join(choices)
+        )
+
+
+class InvalidExitCode(InvalidArgument):
     def __init__(self, text: str) -> None:
-        super().__init__(f"invalid filter 'status={text}'")
+        super().__init__(
+            f"invalid filter 'exited={text}': strconv.Atoi: parsing {json.dumps(text)}: "
+            "invalid syntax"
+        )
 
 
-class InvalidFilterValue(InvalidArgument):
+class InvalidPorts(InvalidArgument):
     def __init__(self, key: str, text: str) -> None:
-        super().__init__(f"invalid filter '{key}={text}'")
+        number = re.split("[-/]", text)[0]
+        super().__init__(
+            f"error while looking up for {key} {text}: strconv.ParseUint: parsing "
+            f"{json.dumps(number)}: invalid syntax"
+        )
 
 
 def check(filters: Filters) -> None:
     """Raises InvalidArgument for values that can never match."""
-    states = {state.value for state in State}
     for value in filters.get("status"):
-        if value not in states:
-            raise InvalidStatus(value)
+        if value not in _STATES:
+            raise InvalidChoice("status", "state", value, _STATES)
     for value in filters.get("exited"):
         if not re.fullmatch(r"-?[0-9]{1,10}", value):
-            raise InvalidFilterValue("exited", value)
+            raise InvalidExitCode(value)
     for value in filters.get("health"):
-        if value not in ("none", "starting", "healthy", "unhealthy"):
-            raise InvalidFilterValue("health", value)
+        if value not in _HEALTH:
+            raise InvalidChoice("health", "health", value, _HEALTH)
     filters.flag("is-task", default=False)
     for key in ("publish", "expose"):
         for value in filters.get(key):
@@ -130,6 +149,6 @@ def _ports(view: View, filters: Filters, key: str, number: Callable[..., int | N
 def _port_range(key: str, text: str) -> tuple[range, str]:
     match = _PORTS.fullmatch(text)
     if not match:
-        raise InvalidFilterValue(key, text)
+        raise InvalidPorts(key, text)
     first = int(match[1])
     return range(first, int(match[2] or first) + 1), match[3] or "tcp"

@@ -45,6 +45,6 @@ def error_head(status: int, reason: str) -> bytes:
 
 
 def error_text(message: str, *, mux: bool) -> bytes:
-    """What a failure after the upgrade looks like in the stream."""
+    """What a failure after the upgrade looks like in the stream: output, as in Docker."""
     text = f"{message}\r\n".encode()
-    return frame(STDERR, text) if mux else text
+    return frame(STDOUT, text) if mux else text

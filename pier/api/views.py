@@ -10,6 +10,7 @@ from pier.api.schema.endpoints import EndpointSettings, from_endpoint
 from pier.api.schema.networks import live_settings
 from pier.containers.model import Container
 from pier.containers.spec import EndpointSpec
+from pier.containers.state import State
 from pier.containers.store import link_names
 from pier.errors import NotFound, PierError
 
@@ -61,15 +62,16 @@ class Views:
             for endpoint in self._engine.networks.endpoints(container.id)
         }
         waiting = {
-            name: self._waiting(name, settings)
+            name: self._waiting(container, name, settings)
             for name, settings in asked.items()
             if name not in live
         }
         return live | waiting
 
-    def _waiting(self, name: str, spec: EndpointSpec) -> EndpointSettings:
+    def _waiting(self, container: Container, name: str, spec: EndpointSpec) -> EndpointSettings:
         settings = from_endpoint(spec)
-        settings.network_id = self._networks.get(name, "")
+        if container.state is not State.CREATED:  # as in Docker: known from the first start on
+            settings.network_id = self._networks.get(name, "")
         return settings
 
     def _ports(self, container: Container) -> Sequence[Port]:
@@ -89,7 +91,7 @@ class Views:
         if asked not in self._images:
             image = self._engine.images.find(asked)
             self._images[asked] = image.id if image else ""
-        same = self._images[asked] in ("", container.image_id)
+        same = self._images[asked] == container.image_id
         return asked if same else container.image_id
 
 

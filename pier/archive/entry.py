@@ -24,7 +24,7 @@ class InvalidArchive(InvalidArgument):
 
 class UnexpectedEnd(InvalidArchive):
     def __init__(self) -> None:
-        super().__init__("invalid tar archive: unexpected EOF")
+        super().__init__("unexpected EOF")
 
 
 class Breakout(InvalidArchive):

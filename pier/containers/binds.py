@@ -64,7 +64,7 @@ class InvalidDestination(InvalidArgument):
 
 class InvalidTmpfsOption(InvalidArgument):
     def __init__(self, option: str) -> None:
-        super().__init__(f'invalid tmpfs option ["{option}"]')
+        super().__init__(f'invalid tmpfs option "{option}"')
 
 
 class InvalidVolumesFrom(InvalidArgument):

@@ -60,13 +60,13 @@ class Committer:
             except (NotFound, OSError):
                 self._parts.store.get(container.id)  # NoSuchContainer: it ended, and --rm took it
                 raise
-        self._parts.images.announce("create", image, image.id)
-        if name:
-            self._parts.images.announce("tag", image, name.familiar())
-        told = {"comment": request.comment, "imageID": image.id}
-        if name:
-            told["imageRef"] = name.familiar()
-        self._parts.announce(container, "commit", **told)
+            self._parts.images.announce("create", image, image.id)
+            if name:
+                self._parts.images.announce("tag", image, name.familiar())
+            told = {"comment": request.comment, "imageID": image.id}
+            if name:
+                told["imageRef"] = name.familiar()
+            self._parts.announce(container, "commit", **told)
         return image.id
 
     def _config(self, container: Container, request: CommitRequest, run: RunConfig) -> ImageConfig:

@@ -109,7 +109,12 @@ class Connections:
                 f"container {container.id} is marked for removal and cannot be connected or "
                 "disconnected to the network"
             )
-        if network == "host" or mode == "host":
+        if network == "host" and mode != "host":
+            raise Forbidden(
+                "cannot connect container to host network - container must be created in host "
+                "network mode"
+            )
+        if mode == "host":
             raise Forbidden(
                 "container cannot be disconnected from host network or connected to host network"
             )

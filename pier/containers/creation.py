@@ -30,9 +30,9 @@ from pier.containers.requests_for_networks import attachments
 from pier.containers.resources import supported, with_defaults
 from pier.containers.security import security_with_label
 from pier.containers.spec import ContainerSpec, EndpointSpec, HostSpec, LogSpec, RestartPolicy
-from pier.containers.store import NameInUse, checked_name
+from pier.containers.store import NameInUse, NoOtherContainer, checked_name
 from pier.containers.validate import validate
-from pier.errors import Failed, InvalidArgument, NotFound
+from pier.errors import Failed, InvalidArgument, NotFound, in_context
 from pier.images.model import Image
 from pier.linux.mount import open_overlay
 from pier.linux.paths import makedirs_in_root
@@ -141,7 +141,7 @@ class Creation:
         host = completed_host(spec.host, self._parts.defaults)
         host = replace(
             host,
-            network_mode=self._full_id(host.network_mode),
+            network_mode=self._network_mode(host.network_mode),
             ipc_mode=self._full_id(host.ipc_mode),
             pid_mode=self._full_id(host.pid_mode),
         )
@@ -161,6 +161,12 @@ class Creation:
             except NotFound:
                 named[name] = asked  # refused at the start, as Docker does
         return named
+
+    def _network_mode(self, mode: str) -> str:
+        try:
+            return self._full_id(mode)
+        except NoOtherContainer as error:
+            raise in_context(error, "joining network namespace of container") from error
 
     def _full_id(self, mode: str) -> str:
         """`container:<name>` is kept as `container:<id>`: names change."""

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pier.containers.attach import parse_detach_keys
+from pier.containers.attach import InvalidDetachKeys, parse_detach_keys
 from pier.containers.exec_records import KEPT_NS, Exec, ExecRecords, find_record, keep_record
 from pier.containers.model import Container
 from pier.containers.native_exec import plan
@@ -22,6 +22,7 @@ from pier.containers.requests import ExecRecord, ExecSpec
 from pier.containers.state import State
 from pier.containers.waiting import set_within
 from pier.errors import Conflict, InvalidArgument
+from pier.runtime.failures import exec_failed
 from pier.runtime.monitors import (
     Client,
     Monitor,
@@ -78,6 +79,13 @@ class ExecAttachment:
         await self.execs.run(self.exec_id, self.console_size, client=(sock, options))
 
 
+class InvalidEscapeKeys(InvalidArgument):
+    """What Docker calls the same keys here."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(f"Invalid escape keys ({text}) provided")
+
+
 class Execs:
     def __init__(
         self, parts: Parts, make_process: MakeProcess, cgroups_path: Callable[[Container], str]
@@ -95,9 +103,13 @@ class Execs:
         _check_running(container)
         if not spec.cmd:
             raise InvalidArgument("No exec command specified")
-        parse_detach_keys(spec.detach_keys)
+        try:
+            parse_detach_keys(spec.detach_keys)
+        except InvalidDetachKeys:
+            raise InvalidEscapeKeys(spec.detach_keys) from None
         self._parts.spawner.expect_exec()
         process = await self._make_process(container, spec)
+        spec = replace(spec, user=spec.user or container.spec.user)
         exec_id = secrets.token_hex(32)
         self._records.add(ExecRecord(id=exec_id, container_id=container.id, spec=spec), process)
         self._parts.live[container.id].execs.add(exec_id)
@@ -149,6 +161,7 @@ class Execs:
 
         self._announce(container, f"exec_start: {_told(found.record.spec.cmd)}", exec_id)
         try:
+            _check_startable(found.record.spec)
             order = await self._order(container, found, console_size)
             keep_record(directory, found.record)
             monitor = await self._parts.spawner.launch_exec(order, prepare)
@@ -357,3 +370,14 @@ def _check_running(container: Container) -> None:
             )
         case _:
             raise Conflict(f"container {container.id} is not running")
+
+
+def _check_startable(spec: ExecSpec) -> None:
+    """Raises RuntimeFailed for what runtimes refuse each in their own way, or take."""
+    why = ""
+    if spec.working_dir and not spec.working_dir.startswith("/"):
+        why = "Cwd must be an absolute path"
+    elif not spec.cmd[0]:
+        why = exec_failed("", "executable file not found in $PATH")
+    if why:
+        raise RuntimeFailed(why, runtime="", execing=True)

@@ -41,6 +41,11 @@ def cpu_flags() -> frozenset[str]:
     return frozenset(found.partition(":")[2].split())
 
 
+class NoRatedDevice(Failed):
+    def __init__(self, path: str, error: OSError) -> None:
+        super().__init__(f"stat {path}: {(error.strerror or str(error)).lower()}")
+
+
 def read_host_facts() -> HostFacts:
     """Everything at once, at the daemon's start. Blocks for a few milliseconds."""
     groups = layout()
@@ -238,7 +243,7 @@ def _one_node(path: Path, inside: str, permissions: str) -> Iterator[DeviceNode]
 
 
 def block_devices(resources: Resources) -> dict[str, DeviceNumber]:
-    """The numbers of the devices that block I/O limits name, by path. Raises NoSuchDevice."""
+    """The numbers of the devices that block I/O limits name, by path. Raises NoRatedDevice."""
     rates = (
         *resources.blkio_weight_device,
         *resources.device_read_bps,
@@ -254,5 +259,5 @@ def _number(path: str) -> DeviceNumber:
     try:
         found = os.stat(path)
     except OSError as error:
-        raise NoSuchDevice(path, error.strerror or str(error)) from error
+        raise NoRatedDevice(path, error) from error
     return DeviceNumber(os.major(found.st_rdev), os.minor(found.st_rdev))

@@ -13,12 +13,13 @@ from pier.containers.attach import parse_detach_keys
 from pier.containers.model import Container
 from pier.containers.parts import Parts, log
 from pier.containers.removal import RemovalInProgress, Remover
-from pier.containers.signals import parse_signal
+from pier.containers.signals import InvalidSignal, parse_signal
 from pier.containers.spec import ContainerSpec
 from pier.containers.state import Operation, State, next_state
+from pier.containers.store import NoSuchContainer
 from pier.containers.supervisor import Supervisor
 from pier.containers.waiting import Condition, Waiter
-from pier.errors import Conflict, Failed, NotModified, PierError
+from pier.errors import Conflict, Failed, NotModified, PierError, in_context
 from pier.runtime.monitors import Monitor, MonitorLost
 from pier.store.rows import DamagedRecord
 
@@ -30,20 +31,18 @@ KILL_PATIENCE_S = 10.0
 
 class NotRunning(Conflict):
     def __init__(self, doing: str, container: Container) -> None:
-        super().__init__(
-            f"cannot {doing} container: {container.name}: container {container.id} is not running"
-        )
+        super().__init__(f"{doing}: container {container.id} is not running")
 
 
 class MustStopFirst(Conflict):
-    def __init__(self, container: Container, *, paused: bool) -> None:
-        if paused:
+    def __init__(self, name: str, state: State) -> None:
+        if state is State.PAUSED:
             why = "container is paused and must be unpaused first"
-        elif container.state is State.RESTARTING:
+        elif state is State.RESTARTING:
             why = "container is restarting: stop the container before removing or force remove"
         else:
             why = "container is running: stop the container before removing or force remove"
-        super().__init__(f'cannot remove container "/{container.name}": {why}')
+        super().__init__(f'cannot remove container "{name}": {why}')
 
 
 class Lifecycle:
@@ -89,7 +88,7 @@ class Lifecycle:
         container = self._parts.store.get(name)
         if not container.state.active:
             raise NotModified(f"container {name} is not running")
-        number = parse_signal(signal or container.spec.stop_signal or "SIGTERM")
+        number = _signal_to(f"cannot stop container: {name}", signal or _stop_signal(container))
         patience_s = self._patience(container, timeout_s)
         await self._stop(container, number, patience_s)
         self._parts.announce(self._parts.store.find(container.id) or container, "stop")
@@ -115,7 +114,7 @@ class Lifecycle:
         own_s = container.spec.stop_timeout_s
         unlimited = timeout_s < 0 or (own_s is not None and own_s < 0)
         patience_s = None if unlimited else float(max(timeout_s, own_s or 0))
-        number = parse_signal(container.spec.stop_signal or "SIGTERM")
+        number = parse_signal(_stop_signal(container))
         try:
             await self._stop(container, number, patience_s, by_user=False)
         except (PierError, OSError) as error:
@@ -161,7 +160,8 @@ class Lifecycle:
         live.restarting_by_user = True
         try:
             if container.state.active:
-                number = parse_signal(signal or container.spec.stop_signal or "SIGTERM")
+                doing = f"Cannot restart container {name}"
+                number = _signal_to(doing, signal or _stop_signal(container))
                 await self._stop(container, number, self._patience(container, timeout_s))
                 self._parts.announce(container, "stop")
             await self.start(container.id)
@@ -171,10 +171,14 @@ class Lifecycle:
 
     async def kill(self, name: str, signal: str) -> None:
         """Send a signal; SIGKILL (the default) also waits for the end. Raises NotRunning."""
-        number = parse_signal(signal or "SIGKILL")
-        container = self._parts.store.get(name)
+        doing = f"cannot kill container: {name}"
+        number = _signal_to(doing, signal or "SIGKILL")
+        try:
+            container = self._parts.store.get(name)
+        except NoSuchContainer as error:
+            raise in_context(error, doing) from error
         if not container.state.active:
-            raise NotRunning("kill", container)
+            raise NotRunning(doing, container)
         if number == SIGKILL or self._ends_it(container, number):
             self._call_off_restart(container, by_user=True)
         if container.state is State.RESTARTING:
@@ -225,7 +229,7 @@ class Lifecycle:
                     f"Container {container.id} is restarting, wait until the container is running"
                 )
             if container.state is not State.RUNNING:
-                raise Conflict(f"Container {container.id} is not running")
+                raise Conflict(f"container {container.id} is not running")
             runtime = self._parts.runtime_of(container)
             await self._parts.runtimes.pause(runtime, container.id)
             try:
@@ -261,14 +265,14 @@ class Lifecycle:
             raise RemovalInProgress(name)
         if container.state.active:
             if not force:
-                raise MustStopFirst(container, paused=container.state is State.PAUSED)
+                raise MustStopFirst(name, container.state)
             await self._stop(container, SIGKILL, KILL_PATIENCE_S)
         async with self._parts.live[container.id].lock:
             now = self._parts.store.find(container.id)
             if now is None:
                 return  # --rm was quicker
             if now.state.active:
-                raise MustStopFirst(now, paused=now.state is State.PAUSED)
+                raise MustStopFirst(name, now.state)
             await self._remover.remove(now, volumes=volumes)
 
     async def _remove_damaged(self, container_id: str) -> None:
@@ -289,3 +293,14 @@ async def _ended(waiter: Waiter, patience_s: float | None) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+def _stop_signal(container: Container) -> str:
+    return container.spec.stop_signal or "SIGTERM"
+
+
+def _signal_to(doing: str, text: str) -> int:
+    try:
+        return parse_signal(text)
+    except InvalidSignal as error:
+        raise in_context(error, doing) from error

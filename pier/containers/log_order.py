@@ -25,6 +25,7 @@ _OPTIONS = {
 _DOCKERS = ("awslogs", "fluentd", "gcplogs", "gelf", "journald", "splunk", "syslog")
 _LOCAL_SIZE = 20 * (1 << 20)
 _LOCAL_FILES = 5
+_AT_START = "failed to create task for container: failed to initialize logging driver"
 
 
 class InvalidLogOption(InvalidArgument):
@@ -48,7 +49,10 @@ def check_log(log: LogSpec) -> None:
         if name not in _OPTIONS[log.driver]:
             raise InvalidLogOption(f"unknown log opt '{name}' for {log.driver} log driver")
     if log.options.get("mode", "blocking") not in ("blocking",):
-        raise InvalidLogOption(f"not supported by Pier: log mode {log.options['mode']}")
+        mode = log.options["mode"]
+        if mode == "non-blocking":
+            raise InvalidLogOption(f"not supported by Pier: log mode {mode}")
+        raise InvalidLogOption(f"logger: logging mode not supported: {mode}")
     if "tag" in log.options and "{{" in log.options["tag"]:
         raise InvalidLogOption("not supported by Pier: a template as log tag")
     _size(log.options.get("max-size", "-1"))
@@ -105,15 +109,13 @@ def _size(text: str) -> int:
         return -1
     found = _SIZE.fullmatch(text)
     if found is None:
-        raise InvalidLogOption(f"failed to initialize logging driver: invalid size: '{text}'")
+        raise InvalidLogOption(f"{_AT_START}: invalid size: '{text}'")
     return int(found[1]) * _UNITS[found[2].lower()]
 
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise InvalidLogOption(
-            "failed to initialize logging driver: max-file cannot be less than 1"
-        )
+        raise InvalidLogOption(f"{_AT_START}: max-file cannot be less than 1")
     return int(text)
 
 

@@ -21,7 +21,7 @@ _PERIOD_US = range(1_000, 1_000_001)
 _WEIGHTS = range(10, 1_001)
 _RULE = re.compile(r"[acb] ([0-9]+|\*):([0-9]+|\*) [rwm]{1,3}")
 _CPU_LIST = re.compile(r"[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*")
-_LONGEST_LIST = 4_096
+_LARGEST_NUMBER = 8_192
 
 OciObject = dict[str, object]
 
@@ -238,8 +238,8 @@ def _check_list(kind: str, things: str, asked: str, available: str) -> None:
         return
     try:
         missing = parse_list(asked) - parse_list(available or asked)
-    except ValueError:
-        raise InvalidResource(f"Invalid value {asked} for cpuset {kind}") from None
+    except ValueError as error:
+        raise InvalidResource(f"Invalid value {asked} for cpuset {kind}: {error}") from None
     _refuse_if(
         bool(missing),
         f"Requested {things} are not available - requested {asked}, available: {available}",
@@ -247,15 +247,17 @@ def _check_list(kind: str, things: str, asked: str, available: str) -> None:
 
 
 def parse_list(text: str) -> frozenset[int]:
-    """Numbers as the kernel writes sets of them, "0-3,8". Raises ValueError."""
+    """Numbers as the kernel writes sets of them, "0-3,8". Raises ValueError, with the reason."""
     numbers: set[int] = set()
     if text and not _CPU_LIST.fullmatch(text):
-        raise ValueError(text)
+        raise ValueError(f"invalid format: {text}")
     for part in text.split(",") if text else ():
         first, _, last = part.partition("-")
         low, high = int(first), int(last or first)
-        if low > high or high >= _LONGEST_LIST:
-            raise ValueError(text)
+        if low > high:
+            raise ValueError(f"invalid format: {text}")
+        if high > _LARGEST_NUMBER:
+            raise ValueError(f"value of out range, maximum is {_LARGEST_NUMBER}")
         numbers.update(range(low, high + 1))
     return frozenset(numbers)
 

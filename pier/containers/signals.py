@@ -15,7 +15,11 @@ _BY_NAME = {name: int(number) for name, number in signal.Signals.__members__.ite
 
 class InvalidSignal(InvalidArgument):
     def __init__(self, text: str) -> None:
-        super().__init__(f"invalid signal: {text}")
+        unknown_number = text.isdecimal() and int(text) > signal.SIGRTMAX
+        if unknown_number:
+            super().__init__(f"the linux daemon does not support signal {text}")
+        else:
+            super().__init__(f"invalid signal: {text}")
 
 
 def parse_signal(text: str) -> int:

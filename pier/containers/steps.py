@@ -21,7 +21,9 @@ from pier.containers.parts import Parts
 from pier.containers.placement import Placement
 from pier.containers.requests_for_networks import sandbox_request
 from pier.containers.to_oci import to_oci
+from pier.errors import NotFound, in_context
 from pier.linux import cgroup, syscalls
+from pier.networks.ipam import AddressInUse, NoAddressLeft
 from pier.runtime.bundle import remove_bundle, write_bundle
 from pier.runtime.filters import Filters
 from pier.runtime.monitors import MonitorLost, adopt
@@ -64,12 +66,21 @@ class SandboxStep:
         self._inputs.check_links(launch.container)
         mode = launch.container.spec.host.network_mode
         if joined_container(mode):
-            other = self._inputs.joined(mode, "network")
+            other = self._joined(mode)
             launch.netns_path = f"/proc/{other.status.pid}/ns/net"
             return
-        sandbox = await self._parts.networks.bring_up(sandbox_request(launch.container))
+        try:
+            sandbox = await self._parts.networks.bring_up(sandbox_request(launch.container))
+        except (NotFound, AddressInUse, NoAddressLeft) as error:
+            raise in_context(error, "failed to set up container networking") from error
         launch.netns_path = sandbox.netns_path or None
         launch.warnings += sandbox.warnings
+
+    def _joined(self, mode: str) -> Container:
+        try:
+            return self._inputs.joined(mode, "network")
+        except NotFound as error:
+            raise in_context(error, "joining network namespace of container") from error
 
     async def down(self, container_id: str) -> None:
         await self._parts.networks.take_down(container_id)

@@ -40,7 +40,8 @@ async def top(container: Container, ps_args: str) -> TopRows:
     except (OSError, TimeoutError) as error:
         raise PsFailed(str(error) or "it did not answer in time") from error
     if finished.code:
-        raise PsFailed(finished.message)
+        first = finished.message.partition("\n")[0]  # below it is how to use ps
+        raise PsFailed(first)
     return parse_ps(finished.stdout.decode(errors="replace"), pids)
 
 

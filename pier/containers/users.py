@@ -35,8 +35,8 @@ class GroupNotFound(NoSuchIdentity):
 
 
 class IdOutOfRange(NoSuchIdentity):
-    def __init__(self, text: str) -> None:
-        super().__init__(f"uids and gids must be in range 0-{_LARGEST_ID}: {text}")
+    def __init__(self) -> None:
+        super().__init__(f"uids and gids must be in range 0-{_LARGEST_ID}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ def _number(text: str, missing: Failed) -> int:
     if not (text.isascii() and text.lstrip("-").isdecimal()):
         raise missing
     if not _is_id(text):
-        raise IdOutOfRange(text)
+        raise IdOutOfRange
     return int(text)
 
 

@@ -109,7 +109,7 @@ def _check_host(host: HostSpec) -> None:
     if host.storage_options:
         raise NoQuota
     if host.isolation.lower() not in ("", "default"):
-        raise InvalidSpec(f"invalid isolation: {host.isolation!r}: linux only supports 'default'")
+        raise InvalidSpec(f"invalid isolation ({host.isolation}): linux only supports 'default'")
     if host.cgroup:
         raise InvalidSpec(f"invalid cgroup {host.cgroup!r}: containers cannot share cgroups")
 

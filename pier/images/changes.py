@@ -144,7 +144,7 @@ def _ports(word: str) -> set[str]:
     match = _PORT.fullmatch(word.lower())
     first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
     if match is None or not first <= last <= _MAX_PORT:
-        raise InvalidChange(f"invalid containerPort: {word}")
+        raise InvalidChange(f"Invalid containerPort: {word}")
     return {f"{port}/{match[3] or 'tcp'}" for port in range(first, last + 1)}
 
 

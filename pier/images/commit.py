@@ -5,10 +5,12 @@ again: two copies, neither of which the container can change.
 """
 
 import asyncio
+import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pier.archive.header import END
 from pier.archive.layer import Extracted
 from pier.archive.layer_writer import write_layer
 from pier.images.library import Library
@@ -20,6 +22,8 @@ from pier.oci.image import ImageConfig, chain_ids, next_chain_id
 from pier.oci.manifest import OCI_LAYER
 from pier.oci.reference import Reference
 from pier.store.content import Ingest
+
+_EMPTY_LAYER = f"sha256:{hashlib.sha256(END).hexdigest()}"
 
 
 async def commit_upper(
@@ -36,14 +40,22 @@ async def commit_upper(
         upper = images.snapshotter.directory(key)
         with disk_errors(), images.content.ingest(None) as ingest:
             await asyncio.to_thread(write_layer, upper, ingest.write, ignore=ignore)
-            diff_id = await keep_layer(
-                images, ingest, "".join(chain_ids(config.diff_ids)[-1:]), lease
-            )
-        whole = replace(config, diff_ids=(*config.diff_ids, diff_id))
+            if ingest.digest == _EMPTY_LAYER:
+                whole = _without_layer(config)
+            else:
+                below = "".join(chain_ids(config.diff_ids)[-1:])
+                diff_id = await keep_layer(images, ingest, below, lease)
+                whole = replace(config, diff_ids=(*config.diff_ids, diff_id))
         chain_ids(whole.diff_ids)
         return images.create(whole, names=names, parent=parent)
     finally:
         images.leases.release(lease)
+
+
+def _without_layer(config: ImageConfig) -> ImageConfig:
+    """Nothing was changed: the last step is of those that made no layer."""
+    *before, last = config.history
+    return replace(config, history=(*before, replace(last, empty_layer=True)))
 
 
 async def keep_layer(images: Library, ingest: Ingest, below: str, lease: str) -> Digest:

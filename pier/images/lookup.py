@@ -50,12 +50,13 @@ def find_damaged(records: ImageRecords, name: str) -> str:
     return found[0] if len(found) == 1 else ""
 
 
-def missing(records: ImageRecords, name: str) -> PierError:
+def missing(records: ImageRecords, name: str, *, tagged: bool = True) -> PierError:
     """The error for a name that means nothing, or that can be no name, in Docker's words."""
     damage = records.damaged.reason(find_damaged(records, name))
     if name.startswith("sha256:") or _WHOLE_ID.fullmatch(name):
         return NoSuchImage(name, damage)
     try:
-        return NoSuchImage(parse_reference(name).tagged().familiar(), damage)
+        reference = parse_reference(name)
+        return NoSuchImage((reference.tagged() if tagged else reference).familiar(), damage)
     except InvalidArgument as error:
         return error

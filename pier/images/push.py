@@ -94,15 +94,17 @@ class Pusher:
             raise PushByDigest
         if tag:
             reference = reference.with_tag(tag)
-        chosen = self._chosen(reference, platform)
 
         async def work(report: Report) -> None:
             report(Step(status=f"The push refers to repository [{reference.name}]"))
+            chosen = self._chosen(reference, platform)
             credentials = credentials_for(reference.domain, auth)
             repository = self._client.repository(reference.domain, reference.path, credentials)
             repository.waiting = retrying(report, reference.tag)
+            uploads = Uploads(repository)
+            await uploads.reach()
             for each, image in chosen:
-                await self._one(Uploads(repository), each, image, report)
+                await self._one(uploads, each, image, report)
 
         return reported(work)
 

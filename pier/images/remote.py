@@ -72,7 +72,7 @@ def source_url(source: str) -> str:
     if parts.scheme not in ("http", "https"):
         raise SourceFailed(url, f'unsupported protocol scheme "{parts.scheme}"')
     if not named:
-        raise SourceFailed(url, "http: no Host in request URL")
+        raise SourceFailed(url.removesuffix("//"), "http: no Host in request URL")
     return url
 
 

@@ -76,7 +76,7 @@ def _choose(images: Library, name: str, chosen: dict[Digest, _Chosen]) -> None:
         tagged = reference if reference and not reference.digest else None
         _add(images, found, tagged, chosen)
     else:
-        raise missing(images.records, name)
+        raise missing(images.records, name, tagged=False)
 
 
 def _add(
@@ -126,14 +126,18 @@ def _archive(chosen: Sequence[_Chosen], blobs: dict[Digest, _Blob]) -> Iterator[
     documents: dict[str, object] = {
         "index.json": _index(chosen),
         "manifest.json": [_docker_manifest(one) for one in chosen],
-        "oci-layout": LAYOUT,
+        "oci-layout": json.dumps(LAYOUT).encode(),
     }
     if repositories := _repositories(chosen):
         documents["repositories"] = repositories
     for name, document in documents.items():
-        data = json.dumps(document, separators=(",", ":")).encode()
+        data = document if isinstance(document, bytes) else _encoded(document)
         yield _header(_file(name, len(data))) + data + bytes(padding(len(data)))
     yield END
+
+
+def _encoded(document: object) -> bytes:
+    return json.dumps(document, separators=(",", ":")).encode() + b"\n"
 
 
 def _header(entry: Entry) -> bytes:
@@ -182,7 +186,8 @@ def _docker_manifest(one: _Chosen) -> dict[str, object]:
         "RepoTags": [reference.familiar() for reference in one.references] or None,
         "Layers": [BLOBS + encoded(layer.digest) for layer in layers],
         "LayerSources": {
-            diff_id: to_json(layer) for diff_id, layer in zip(one.image.layers, layers, strict=True)
+            diff_id: {"mediaType": layer.media_type, "size": layer.size, "digest": layer.digest}
+            for diff_id, layer in sorted(zip(one.image.layers, layers, strict=True))
         },
     }
 

@@ -99,7 +99,7 @@ def _move_up(name: str, from_fd: int, to_fd: int, spare: Iterator[str]) -> list[
 
 
 def tree_size(path: str | os.PathLike[str]) -> int:
-    """Bytes of the regular files below `path` (apparent sizes, each inode once).
+    """Bytes of the files and links below `path` (apparent sizes, each inode once).
 
     A tree that changes meanwhile gives a number from somewhere between; nothing there gives 0.
     """
@@ -134,7 +134,7 @@ def _size_of_files(fd: int, seen: set[int], pending: list[str], directory: str) 
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 pending.append(f"{directory}/{entry.name}".lstrip("/"))
-            elif entry.is_file(follow_symlinks=False):
+            elif entry.is_file(follow_symlinks=False) or entry.is_symlink():
                 total += _size(entry, seen)
     return total
 

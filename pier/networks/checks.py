@@ -1,5 +1,7 @@
 """What a new network may ask for: refused is what cannot be made, rather than made otherwise."""
 
+import re
+
 from pier.errors import Forbidden, InvalidArgument, NotFound, NotSupported
 from pier.networks.model import NetworkSpec
 
@@ -41,7 +43,12 @@ def _check_options(spec: NetworkSpec) -> None:
         if mode != "nat":
             raise NotSupported(f"gateway mode {mode} is not supported; use nat")
     mtu = spec.options.get("com.docker.network.driver.mtu") or "1500"
-    if not mtu.isdecimal() or not 68 <= int(mtu) <= 65535:
+    if not re.fullmatch(r"[+-]?[0-9]+", mtu):
+        raise InvalidArgument(
+            f"failed to parse com.docker.network.driver.mtu value: {mtu} "
+            f'(strconv.Atoi: parsing "{mtu}": invalid syntax)'
+        )
+    if not 68 <= int(mtu) <= 65535:
         raise InvalidArgument(f"invalid value {mtu!r} for com.docker.network.driver.mtu")
     if spec.enable_ipv6 and int(mtu) < _IPV6_MTU:
         raise InvalidArgument(f"an MTU of {mtu} is too small for IPv6, which needs {_IPV6_MTU}")

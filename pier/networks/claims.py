@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from pier.errors import Forbidden
+from pier.errors import Forbidden, in_context
 from pier.networks import bridge, ipam
 from pier.networks.model import (
     SHORT_ID,
@@ -49,7 +49,10 @@ class Claims:
             for name, wanted in request.endpoints.items():
                 if any(endpoint.network.id == networks[name].id for endpoint in claimed):
                     raise AlreadyConnected(request.name, networks[name].name)
-                ipam.check_request(networks[name], wanted)
+                try:
+                    ipam.check_request(networks[name], wanted)
+                except ipam.InvalidEndpoint as error:
+                    raise in_context(error, f"invalid config for network {name}") from error
                 taken = {endpoint.interface for endpoint in claimed}
                 claimed.append(self.claim_one(request, networks[name], wanted, taken))
             return claimed

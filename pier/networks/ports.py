@@ -21,6 +21,7 @@ from pier.networks.store import Records
 _LOCAL_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM, "sctp": socket.SOCK_STREAM}
 _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 -- what others have
 _ATTEMPTS = 512
 _BACKLOG = 128
 
@@ -55,6 +56,10 @@ class _Taken(Exception):
     """A host port that cannot be had, and why."""
 
 
+class _NotBound(Exception):
+    """Why the kernel did not bind a port."""
+
+
 class HostPorts:
     """Chooses and binds. The rows, by which one's own mappings are known, are the caller's."""
 
@@ -82,7 +87,7 @@ class HostPorts:
         for port in ports:
             try:
                 held.ports[port] = _bind(port.protocol, port.host_ip, port.host_port)
-            except (_Taken, OSError):
+            except (_NotBound, OSError):
                 lost.append(port)
         return held, lost
 
@@ -93,7 +98,7 @@ class HostPorts:
         candidates = self._candidates(request.host_port)
         for number in candidates:
             try:
-                held.ports.update(self._bind_all(request, addresses, number, held))
+                held.ports.update(self._bind_all(endpoint, request, addresses, number, held))
             except _Taken as taken:
                 failure = taken
                 continue
@@ -103,7 +108,12 @@ class HostPorts:
         raise failure
 
     def _bind_all(
-        self, request: PortRequest, addresses: Sequence[str], number: int, held: Held
+        self,
+        endpoint: Endpoint,
+        request: PortRequest,
+        addresses: Sequence[str],
+        number: int,
+        held: Held,
     ) -> dict[PublishedPort, socket.socket | None]:
         holders = self._records.port_holders(request.protocol, number)
         holders |= {
@@ -113,10 +123,9 @@ class HostPorts:
         with ExitStack() as undo:
             undo.callback(bound.close)
             for address in addresses:
-                if any(_same_place(address, holder) for holder in holders):
-                    raise _Taken(
-                        f"Bind for {_join(address, number)} failed: port is already allocated"
-                    )
+                if taken := next((h for h in holders if _same_place(address, h)), ""):
+                    place = _join(taken if taken in _EVERYWHERE else address, number)
+                    raise _Taken(f"Bind for {place} failed: port is already allocated")
                 port = PublishedPort(
                     port=request.port,
                     protocol=request.protocol,
@@ -125,6 +134,10 @@ class HostPorts:
                 )
                 try:
                     bound.ports[port] = _bind(request.protocol, address, number)
+                except _NotBound as error:
+                    inside = _join(endpoint.ipv6 if ":" in address else endpoint.ipv4, request.port)
+                    place = f"{_join(address, number)}:{inside}/{request.protocol}"
+                    raise _Taken(f"failed to bind host port for {place}: {error}") from error
                 except OSError as error:
                     if error.errno not in _NO_IPV6 or ":" not in address or request.host_ip:
                         raise
@@ -186,11 +199,10 @@ def _bind(protocol: str, address: str, number: int) -> socket.socket | None:
         bound.close()
         if error.errno in _NO_IPV6 and family == socket.AF_INET6:
             raise
-        place = f"{_join(address, number)}/{protocol}"
         words = (error.strerror or "").lower()
         if error.errno == errno.EADDRNOTAVAIL:
             words = "cannot assign requested address"
-        raise _Taken(f"failed to bind host port {place}: {words}") from error
+        raise _NotBound(words) from error
     return bound
 
 

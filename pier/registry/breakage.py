@@ -14,7 +14,9 @@ def speaks_no_tls(cause: BaseException | None, *, other_port: bool) -> bool:
     if isinstance(cause, aiohttp.ClientConnectorDNSError):
         return False
     if isinstance(cause, aiohttp.ClientConnectorError):
-        return other_port or isinstance(cause, aiohttp.ClientSSLError)
+        refused = isinstance(cause.os_error, ConnectionRefusedError)
+        # a refusal comes at once, so asking again costs nothing; Docker names the second one
+        return other_port or refused or isinstance(cause, aiohttp.ClientSSLError)
     if isinstance(cause, TimeoutError) and other_port:
         return True
     return isinstance(cause, ssl.SSLError | aiohttp.ClientError | ConnectionError)

@@ -246,7 +246,11 @@ class Transport:
                 timeout=self._timeout(connect_s),
             )
         except (aiohttp.ClientError, ssl.SSLError, TimeoutError, OSError, ValueError) as error:
-            raise RegistryUnreachable(url.partition("?")[0], words(error)) from error
+            where = url.partition("?")[0]
+            base = "/v2/"
+            if isinstance(error, aiohttp.ClientConnectorError) and URL(url).path.startswith(base):
+                where = f"{URL(url).origin()}{base}"  # nothing there can be reached
+            raise RegistryUnreachable(where, words(error)) from error
 
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None:

@@ -50,6 +50,12 @@ class Uploads:
         self._path = repository.path
         self._scopes = (protocol.push_scope(repository.path),)
 
+    async def reach(self) -> None:
+        """Ask for nothing but an answer, of any kind. Raises RegistryUnreachable."""
+        answers = frozenset({401, 403, 404, 405})
+        async with self._open(Request("GET", "/", self._scopes, accepted=answers)):
+            pass
+
     async def has_blob(self, digest: Digest, waiting: Waiting | None = None) -> bool:
         request = Request(
             "HEAD",

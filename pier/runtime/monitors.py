@@ -37,7 +37,7 @@ class RuntimeFailed(Failed):
         self.exit_code = failures.exit_code(text)
         self.runtime_text = text
         start = "failed to create task for container: failed to create shim task: "
-        where = "exec failed" if execing else f"create failed: {runtime} create failed"
+        where = "exec failed: exec failed" if execing else f"create failed: {runtime} create failed"
         super().__init__(f"{'' if execing else start}OCI runtime {where}: {text}")
 
 

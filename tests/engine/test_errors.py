@@ -40,7 +40,7 @@ from tests.docker_client import needs_docker_28
         (("run", "--ipc", "container:nosuch", "busybox"), 125, "No such container: nosuch"),
         (("run", "--volumes-from", "nosuch", "busybox"), 125, "No such container: nosuch"),
         (("run", "--tmpfs", "rel", "busybox"), 125, "invalid mount path: 'rel' mount path must"),
-        (("run", "--tmpfs", "/t:foo", "busybox"), 125, 'invalid tmpfs option ["foo"]'),
+        (("run", "--tmpfs", "/t:foo", "busybox"), 125, 'invalid tmpfs option "foo"'),
         (("network", "create", "--ipam-driver", "nosuch", "n"), 1, 'plugin "nosuch" not found'),
         (("volume", "create", "-o", "foo=bar", "vol"), 1, 'create vol: invalid option: "foo"'),
         (("start", "nosuch"), 1, "No such container: nosuch"),

@@ -21,7 +21,7 @@ def _clean(daemon: Daemon) -> Iterator[None]:
          'could not select device driver "" with capabilities: [[gpu]]'),
         ({"DeviceRequests": [{"Driver": "cdi", "DeviceIDs": ["a/b=c"]}]}, 500,
          'could not select device driver "cdi"'),
-        ({"Isolation": "hyperv"}, 400, "invalid isolation: 'hyperv'"),
+        ({"Isolation": "hyperv"}, 400, "invalid isolation (hyperv)"),
         ({"UsernsMode": "keep-id"}, 400, "invalid user namespace mode: keep-id"),
         ({"Cgroup": "container:x"}, 400, "invalid cgroup"),
         ({"Runtime": "kata"}, 400, "unknown or invalid runtime name: kata"),

@@ -132,7 +132,7 @@ def test_saving_and_loading_gives_the_same_images(images: Images, tmp_path: Path
     assert names[:2] == ["blobs", "blobs/sha256"]
     assert names[-4:] == ["index.json", "manifest.json", "oci-layout", "repositories"]
     assert docker[0]["RepoTags"] == ["app:1", "app:2"]
-    assert list(docker[0]["LayerSources"]) == list(images.get("app:1").layers)
+    assert list(docker[0]["LayerSources"]) == sorted(images.get("app:1").layers)
     for image in images.list_():
         images.remove(image.id, force=True)
     assert images.list_() == []
@@ -151,7 +151,7 @@ def test_one_tag_is_saved_alone_and_a_missing_one_refused(images: Images) -> Non
     with tarfile.open(fileobj=io.BytesIO(save(images, "app:2"))) as archive:
         docker = json.load(archive.extractfile("manifest.json") or io.BytesIO())
     assert docker[0]["RepoTags"] == ["app:2"]
-    with pytest.raises(NotFound, match="No such image: none:latest"):
+    with pytest.raises(NotFound, match=r"No such image: none$"):
         images.save(["none"])
 
 

@@ -144,7 +144,7 @@ def test_a_port_is_given_once(tmp_path: Path) -> None:
         with socket.create_server(("0.0.0.0", 8081)):
             taken = (PortRequest(port=80, host_port="8081"),)
             with pytest.raises(
-                Failed, match=r"failed to bind host port 0\.0\.0\.0:8081/tcp: address al"
+                Failed, match=r"failed to bind host port for 0\.0\.0\.0:8081:\S+/tcp: address al"
             ):
                 await world.networks.bring_up(request(second, "bridge", ports=taken))
         flexible = (PortRequest(port=80, host_port="8080-8085"), PortRequest(port=81))

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from pier.api.schema.filters import Filters, parse_filters
 from pier.api.schema.words import human_duration, parse_moment, state_text
-from pier.api.streams import STDERR, STDOUT, error_text, frame
+from pier.api.streams import STDOUT, error_text, frame
 from pier.containers.model import Container, Health, Status
 from pier.containers.spec import ContainerSpec
 from pier.containers.state import State
@@ -143,7 +143,7 @@ def test_all_labels_must_match_with_their_values_if_given() -> None:
 
 def test_a_frame_is_eight_bytes_and_the_payload() -> None:
     assert frame(STDOUT, b"hi") == b"\x01\0\0\0\0\0\0\x02hi"
-    assert error_text("no", mux=True) == frame(STDERR, b"no\r\n")
+    assert error_text("no", mux=True) == frame(STDOUT, b"no\r\n")
     assert error_text("no", mux=False) == b"no\r\n"
 
 

@@ -50,12 +50,12 @@ def test_a_user_is_found(user: str, added: tuple[str, ...], expected: ProcessUse
          "unable to find group eve: no matching entries in group file"),
         ("", ("eve",), GroupNotFound,
          "unable to find group eve: no matching entries in group file"),
-        ("4294967295", (), IdOutOfRange, "uids and gids must be in range 0-2147483647: 4294967295"),
+        ("4294967295", (), IdOutOfRange, "uids and gids must be in range 0-2147483647"),
         ("9" * 5000, (), IdOutOfRange,
-         f"uids and gids must be in range 0-2147483647: {'9' * 5000}"),
+         "uids and gids must be in range 0-2147483647"),
         ("\u0663", (), UserNotFound,
          "unable to find user \u0663: no matching entries in passwd file"),
-        ("-1", (), IdOutOfRange, "uids and gids must be in range 0-2147483647: -1"),
+        ("-1", (), IdOutOfRange, "uids and gids must be in range 0-2147483647"),
     ],
 )  # fmt: skip
 def test_nobody_is_made_up(

@@ -15,7 +15,7 @@ _STAT = "X-Docker-Container-Path-Stat"
 
 class NoPath(InvalidArgument):
     def __init__(self) -> None:
-        super().__init__("bad parameter: 'path' cannot be empty")
+        super().__init__("bad parameter: pathcannot be empty")  # Docker's very words
 
 
 def _path(call: Call) -> str:

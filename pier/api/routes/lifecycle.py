@@ -32,6 +32,11 @@ class StartBodyGiven(InvalidArgument):
         )
 
 
+class EmptyConfig(InvalidArgument):
+    def __init__(self) -> None:
+        super().__init__("config cannot be empty in order to create a container")
+
+
 class InvalidSize(InvalidArgument):
     def __init__(self, what: str, given: str, why: str) -> None:
         super().__init__(f'invalid resize {what} "{given}": {why}')
@@ -39,6 +44,8 @@ class InvalidSize(InvalidArgument):
 
 async def create(call: Call) -> web.StreamResponse:
     body = await call.needed_body(CreateBody)
+    if body == CreateBody():
+        raise EmptyConfig
     container = await call.engine.containers.create(
         call.text("name").removeprefix("/") or None,
         to_spec(body, call.version),

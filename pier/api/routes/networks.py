@@ -8,7 +8,7 @@ from pier.api import answers
 from pier.api.call import Call, settled
 from pier.api.dispatch import Route
 from pier.api.schema.endpoints import to_endpoint
-from pier.api.schema.filters import Filters, InvalidFilter, has_label
+from pier.api.schema.filters import Filters, has_label
 from pier.api.schema.networks import (
     ConnectBody,
     CreateBody,
@@ -19,16 +19,34 @@ from pier.api.schema.networks import (
     to_network,
 )
 from pier.api.schema.prune import prune_until
+from pier.errors import InvalidArgument
 from pier.networks.model import Network
 
 _FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
 
 
+_TRUTHS = {"true", "1", "false", "0"}
+
+
+class UnknownNetworkType(InvalidArgument):
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"invalid filter: 'type'='{kind}'")
+
+
+class InvalidDangling(InvalidArgument):
+    def __init__(self) -> None:
+        super().__init__(
+            'invalid value for filter \'dangling\', must be "true" (or "1"), or "false" (or "0")'
+        )
+
+
 async def list_networks(call: Call) -> web.StreamResponse:
     filters = call.filters(_FILTERS)
+    if len(set(filters.get("dangling"))) > 1 or not set(filters.get("dangling")) <= _TRUTHS:
+        raise InvalidDangling
     for value in filters.get("type"):
         if value not in ("builtin", "custom"):
-            raise InvalidFilter(f"type={value}")
+            raise UnknownNetworkType(value)
     networks: Sequence[Network] = await settled(call.engine.networks.list_())
     found = [network for network in networks if _matches(call, network, filters)]
     if call.version.at_least(28):

@@ -1,5 +1,6 @@
 """Images on their way: pull, push, import, load, save; and what a registry says."""
 
+import json
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from pier.api.call import Call, settled
 from pier.api.dispatch import Route
 from pier.api.platforms import image_of, platform_of
 from pier.api.progress import send_progress
-from pier.api.schema.filters import Filters, InvalidFilter
+from pier.api.schema.filters import Filters
 from pier.api.transfers import TAR, body_chunks, send_archive
 from pier.errors import (
     Failed,
@@ -28,6 +29,14 @@ from pier.images.remote import import_url
 from pier.images.transfer import Step
 from pier.oci.reference import parse_reference
 from pier.registry.queries import SearchFilters
+
+
+class InvalidStars(InvalidArgument):
+    def __init__(self, text: str) -> None:
+        super().__init__(
+            f"invalid filter 'stars={text}': strconv.Atoi: parsing {json.dumps(text)}: "
+            "invalid syntax"
+        )
 
 
 class ScratchIsReserved(Forbidden):
@@ -167,7 +176,7 @@ def _search_filters(filters: Filters) -> SearchFilters:
     stars = 0
     for text in filters.get("stars"):
         if not re.fullmatch(r"[+-]?\d{1,9}", text, re.ASCII):
-            raise InvalidFilter(f"stars={text}")
+            raise InvalidStars(text)
         stars = max(stars, int(text))
     official = filters.flag("is-official", default=False) if "is-official" in filters else None
     return SearchFilters(official, filters.flag("is-automated", default=False), stars)

@@ -1,15 +1,17 @@
 """Volumes: list, inspect, create, remove, prune."""
 
+import json
+
 from aiohttp import web
 
 from pier.api import answers
 from pier.api.call import Call, settled
 from pier.api.dispatch import Route
-from pier.api.schema.filters import Filters
+from pier.api.schema.filters import TRUTHS, Filters
 from pier.api.schema.prune import prune_labels
 from pier.api.schema.volumes import CreateBody
 from pier.api.volumes import to_json, used_volumes
-from pier.errors import Unavailable
+from pier.errors import InvalidArgument, Unavailable
 from pier.volumes import Volume
 
 _FILTERS = ("dangling", "driver", "label", "name")
@@ -20,6 +22,13 @@ class NotASwarmManager(Unavailable):
         super().__init__(
             'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" '
             "to connect this node to swarm and try again."
+        )
+
+
+class InvalidAll(InvalidArgument):
+    def __init__(self, text: str) -> None:
+        super().__init__(
+            f"invalid filter 'all': strconv.ParseBool: parsing {json.dumps(text)}: invalid syntax"
         )
 
 
@@ -64,6 +73,9 @@ async def remove(call: Call) -> web.StreamResponse:
 async def prune(call: Call) -> web.StreamResponse:
     """Since 1.42 only anonymous volumes, unless `all` is asked for."""
     filters = call.filters(("label", "label!", "all"))
+    for value in filters.get("all"):
+        if value not in TRUTHS:
+            raise InvalidAll(value)
     everything = filters.flag("all", default=False) or not call.version.at_least(42)
     pruned = await settled(
         call.engine.volumes.prune(all_volumes=everything, **prune_labels(filters))

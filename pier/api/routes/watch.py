@@ -1,6 +1,7 @@
 """What is watched as it happens: logs, stats, events."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 
 from aiohttp import web
@@ -11,7 +12,7 @@ from pier.api.dispatch import Route
 from pier.api.events import event_json, wanted
 from pier.api.schema.filters import Filters
 from pier.api.schema.stats import StatsJson, stats_json
-from pier.api.schema.words import SECOND_NS, parse_moment
+from pier.api.schema.words import SECOND_NS, InvalidTime, parse_moment
 from pier.containers.model import Container
 from pier.containers.requests import LogChunk, LogQuery, Stats
 from pier.errors import InvalidArgument, NotFound, PierError
@@ -26,6 +27,24 @@ class NoStreamChosen(InvalidArgument):
         super().__init__("Bad parameters: you must choose at least one stream")
 
 
+class NoTimestamp(InvalidArgument):
+    def __init__(self, text: str) -> None:
+        super().__init__(f"strconv.ParseInt: parsing {json.dumps(text)}: invalid syntax")
+
+
+class SinceAfterUntil(InvalidArgument):
+    def __init__(self, since: str, until: str) -> None:
+        super().__init__(f"`since` time ({since}) cannot be after `until` time ({until})")
+
+
+def _moment(call: Call, name: str) -> int:
+    """Unix time in nanoseconds. Clients send seconds here; what else is a moment will do, too."""
+    try:
+        return parse_moment(call.text(name), call.now_ns)
+    except InvalidTime:
+        raise NoTimestamp(call.text(name)) from None
+
+
 def log_query(call: Call) -> LogQuery:
     """Raises NoStreamChosen. A tail that is no number means everything, as in Docker."""
     if not (call.flag("stdout") or call.flag("stderr")):
@@ -35,8 +54,8 @@ def log_query(call: Call) -> LogQuery:
         stdout=call.flag("stdout"),
         stderr=call.flag("stderr"),
         follow=call.flag("follow"),
-        since_ns=parse_moment(call.text("since"), call.now_ns),
-        until_ns=parse_moment(call.text("until"), call.now_ns),
+        since_ns=_moment(call, "since"),
+        until_ns=_moment(call, "until"),
         tail=int(tail) if tail.isdecimal() else None,
         timestamps=call.flag("timestamps"),
         details=call.flag("details"),
@@ -111,8 +130,9 @@ def _events_type(call: Call) -> str:
 async def events(call: Call) -> web.StreamResponse:
     """Subscribed before the past is read, so nothing falls between the two."""
     filters = call.filters(None)  # Docker ignores keys it does not know, here only
-    since_ns = parse_moment(call.text("since"), call.now_ns)
-    until_ns = parse_moment(call.text("until"), call.now_ns)
+    since_ns, until_ns = _moment(call, "since"), _moment(call, "until")
+    if since_ns and until_ns and since_ns > until_ns:
+        raise SinceAfterUntil(call.text("since"), call.text("until"))
     kind = _events_type(call)
     subscription = call.engine.events.subscribe()
     past = [event for event in call.engine.events.history() if event.time_ns >= since_ns]

@@ -62,7 +62,7 @@ class ExecInspectJson(msgspec.Struct, rename="pascal", kw_only=True):
 def to_exec(body: ExecBody, version: ApiVersion) -> ExecSpec:
     """Raises NoExecCommand."""
     cmd = (body.cmd,) if isinstance(body.cmd, str) else tuple(body.cmd)
-    if not cmd or not cmd[0]:
+    if not cmd:
         raise NoExecCommand
     return ExecSpec(
         cmd=cmd,

@@ -13,6 +13,7 @@ from pier.errors import InvalidArgument
 
 _TRUE = ("1", "true", "t", "True", "TRUE", "T")
 _FALSE = ("0", "false", "f", "False", "FALSE", "F")
+TRUTHS = _TRUE + _FALSE
 
 
 class InvalidFilter(InvalidArgument):
@@ -22,7 +23,7 @@ class InvalidFilter(InvalidArgument):
 
 class MalformedFilters(InvalidArgument):
     def __init__(self) -> None:
-        super().__init__("invalid filter: not a JSON object of lists or maps")
+        super().__init__("invalid filter")
 
 
 class Filters:
@@ -48,8 +49,8 @@ class Filters:
         values = self.get(key)
         if not values:
             return default
-        truths = {value in _TRUE for value in values if value in _TRUE + _FALSE}
-        if len(truths) != 1 or any(value not in _TRUE + _FALSE for value in values):
+        truths = {value in _TRUE for value in values if value in TRUTHS}
+        if len(truths) != 1 or any(value not in TRUTHS for value in values):
             raise InvalidFilter(f"{key}=[{' '.join(values)}]")
         return truths.pop()
 

@@ -61,7 +61,6 @@ class MemoryJson(msgspec.Struct, kw_only=True):
 class StatsJson(msgspec.Struct, kw_only=True):
     id: str
     name: str
-    os_type: str = "linux"
     read: str = "0001-01-01T00:00:00Z"
     preread: str = "0001-01-01T00:00:00Z"
     pids_stats: PidsJson = msgspec.field(default_factory=PidsJson)

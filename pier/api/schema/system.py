@@ -7,6 +7,7 @@ from pier.api.versions import MAX_VERSION, PIER_VERSION, SERVER_VERSION, ApiVers
 from pier.engine.model import EngineFacts, RuntimeFacts
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
+_GRAPH_NAMES = {"ext4": "extfs"}  # where Docker's name for a file system is another
 _BUILD_TIME = "2026-01-01T00:00:00.000000000+00:00"
 
 
@@ -62,7 +63,7 @@ class IndexJson(msgspec.Struct, rename="pascal"):
 class RegistryJson(msgspec.Struct, rename="pascal"):
     insecure_registry_cidrs: list[str] = field(name="InsecureRegistryCIDRs")
     index_configs: dict[str, IndexJson]
-    mirrors: list[str]
+    mirrors: list[str] | None
     allow_nondistributable_artifacts_cidrs: None = field(
         default=None, name="AllowNondistributableArtifactsCIDRs"
     )
@@ -214,13 +215,16 @@ def info_json(
         containers_stopped=counts.stopped,
         images=counts.images,
         driver_status=[
-            ("Backing Filesystem", facts.backing_filesystem or "unknown"),
+            (
+                "Backing Filesystem",
+                _GRAPH_NAMES.get(facts.backing_filesystem, facts.backing_filesystem) or "unknown",
+            ),
             ("Supports d_type", "true"),
+            ("Using metacopy", "false"),
             ("Native Overlay Diff", "true"),
+            ("userxattr", "false"),
         ],
-        plugins=PluginsJson(
-            ["local"], ["bridge", "host", "null"], None, ["json-file", "local", "none"]
-        ),
+        plugins=PluginsJson(["local"], ["bridge", "host", "null"], None, ["json-file", "local"]),
         memory_limit=facts.memory_limit,
         swap_limit=facts.swap_limit,
         cpu_cfs_period=facts.cpu_cfs,
@@ -280,7 +284,7 @@ def _registry(facts: EngineFacts) -> RegistryJson:
     indexes = {name: IndexJson(name, [], secure=False, official=False) for name in hosts}
     cidrs = [name for name in facts.insecure_registries if "/" in name]
     return RegistryJson(
-        [*cidrs, "::1/128", "127.0.0.0/8"], {"docker.io": official, **indexes}, mirrors
+        [*cidrs, "::1/128", "127.0.0.0/8"], {"docker.io": official, **indexes}, mirrors or None
     )
 
 
