@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from pier.linux.paths import DIRECTORY, STRICTLY_BELOW, open_in_root
+from pier.linux.paths import DIRECTORY, STRICTLY_BELOW, exists_in_root, open_in_root
 
 _READ_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -23,7 +23,7 @@ def missing_paths(root_fd: int, targets: Iterable[str]) -> tuple[str, ...]:
     missing: set[str] = set()
     for target in targets:
         path = posixpath.normpath("/" + target.strip("/"))
-        while path != "/" and not _exists(root_fd, path):
+        while path != "/" and not exists_in_root(root_fd, path):
             missing.add(path)
             path = posixpath.dirname(path)
     return tuple(sorted(missing))
@@ -115,11 +115,3 @@ def _covered(lower: Sequence[Path], path: str) -> os.stat_result | None:
         finally:
             os.close(layer_fd)
     return None
-
-
-def _exists(root_fd: int, path: str) -> bool:
-    try:
-        os.close(open_in_root(root_fd, path, os.O_PATH, follow=False))
-    except OSError:
-        return False
-    return True

@@ -7,7 +7,7 @@ own root does not count: it is the container that is kept from something.
 import os
 from collections.abc import Iterable
 
-from pier.linux.paths import open_in_root
+from pier.linux.paths import exists_in_root
 
 _ARCHITECTURES = ("386",)
 _LOADERS = ("lib/ld-linux.so.2", "usr/lib/ld-linux.so.2", "lib/ld-musl-i386.so.1")
@@ -22,14 +22,6 @@ def has_old_programs(architecture: str, layers: Iterable[str]) -> bool:
 def _has_loader(layer: str) -> bool:
     fd = os.open(layer, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        return any(_exists(fd, name) for name in _LOADERS)
+        return any(exists_in_root(fd, name) for name in _LOADERS)
     finally:
         os.close(fd)
-
-
-def _exists(root_fd: int, path: str) -> bool:
-    try:
-        os.close(open_in_root(root_fd, path, os.O_PATH, follow=False))
-    except OSError:
-        return False
-    return True

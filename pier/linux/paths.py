@@ -95,6 +95,15 @@ def open_in_root(
     raise OSError(errno.EAGAIN, "the tree is being renamed too fast to be read", text)
 
 
+def exists_in_root(root_fd: int, path: StrOrBytes) -> bool:
+    """Whether there is anything at `path`; a link at its end counts as itself."""
+    try:
+        os.close(open_in_root(root_fd, path, os.O_PATH, follow=False))
+    except OSError:
+        return False
+    return True
+
+
 def open_plain(
     root_fd: int,
     path: StrOrBytes,
