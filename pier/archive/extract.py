@@ -6,6 +6,7 @@ component. So neither a hostile archive nor a container that changes the tree at
 can lead a write elsewhere. Owners, modes and times of directories are set at the end.
 """
 
+import contextlib
 import errno
 import os
 import stat
@@ -116,9 +117,11 @@ class Extractor:
             try:
                 self._make(parent, path, name, entry, pieces)
             except FileExistsError:
-                if self.replace(parent, path, name, entry):
-                    continue
-            return
+                with contextlib.suppress(FileNotFoundError):  # another was quicker to remove it
+                    if not self.replace(parent, path, name, entry):
+                        return
+            else:
+                return
         raise OSError(errno.EBUSY, "something else keeps taking its place")
 
     def place_root(self, entry: Entry) -> None:
