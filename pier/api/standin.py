@@ -110,7 +110,9 @@ class StandIn:
             return
         try:
             self._meet(client)
-        except (OSError, ValueError, PierError):
+        except Exception as error:  # whatever it is: the thread must go on
+            if not isinstance(error, (OSError, ValueError, PierError)):
+                log.exception("nothing was answered from memory")
             self._loop.call_soon_threadsafe(self._hand_over, client)
 
     def _meet(self, client: socket.socket) -> None:
