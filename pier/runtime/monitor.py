@@ -92,6 +92,7 @@ class Monitor:
         self._runtime_pid = 0
         self._delete_pid = 0
         self._look = 0
+        self._killed = False
         self._statuses: dict[int, int] = {}
         self._start_request: Request | None = None
         self._loop = loop or Loop(self.on_child)
@@ -201,6 +202,7 @@ class Monitor:
         if alive:
             os.kill(self._pid, number)
         elif starting:
+            self._killed = True  # the start may have succeeded by now
             descendants.kill_all(self._runtime_pid)
         request.answer(sent=alive or starting)
 
@@ -269,6 +271,8 @@ class Monitor:
             self._start_request.answer(pid=self._pid)
         if self._pid in self._statuses:
             self._on_process_end(self._statuses[self._pid])
+        elif self._killed:
+            os.kill(self._pid, signal.SIGKILL)
         self._statuses.clear()
 
     def _begin_otherwise(self) -> None:
