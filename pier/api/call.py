@@ -107,7 +107,7 @@ class Call:
             raise BodyTooSlow from None
         except web.HTTPRequestEntityTooLarge:
             raise BodyTooLarge from None
-        if data:
+        if data or "Content-Type" in self.request.headers:
             self._check_content_type()
         return data
 

@@ -155,10 +155,11 @@ def test_platform_chooses_and_what_is_not_there_is_refused(
     words = daemon.docker("pull", "--platform", "linux/s390x", name, status=1)
     assert "was found but does not provide the specified platform (linux/s390x)" in words
     refused = "its platform (linux/arm64) does not match the specified platform (linux/amd64)"
+    not_saved = "no suitable export target found for platform linux/amd64"
     for command in ("push", "save", "history", "image inspect", "image rm"):
         asked = (*command.split(), "--platform", "linux/amd64", name)
-        assert refused in daemon.docker(*asked, status=1)
-        assert refused in daemon.pier(*asked, status=1)
+        for program in (daemon.docker, daemon.pier):
+            assert (not_saved if command == "save" else refused) in program(*asked, status=1)
     theirs = daemon.docker("push", "--platform", "linux/arm64", name)
     assert daemon.pier("push", "--platform", "linux/arm64", name) == plain(theirs)
     assert daemon.docker("image", "inspect", "--platform", "linux/arm64/v8", name)

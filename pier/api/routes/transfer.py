@@ -27,8 +27,14 @@ from pier.errors import (
 from pier.images.model import Image
 from pier.images.remote import import_url
 from pier.images.transfer import Step
+from pier.oci.platform import WrongPlatform
 from pier.oci.reference import parse_reference
 from pier.registry.queries import SearchFilters
+
+
+class NoExportTarget(Failed):
+    def __init__(self, platform: str) -> None:
+        super().__init__(f"no suitable export target found for platform {platform}")
 
 
 class InvalidStars(InvalidArgument):
@@ -140,9 +146,12 @@ async def load(call: Call) -> web.StreamResponse:
 
 async def save(call: Call) -> web.StreamResponse:
     names = (call.name,) if "name" in call.path else _names(call)
-    if platform_of(call, 48):
-        for name in names:
-            await settled(image_of(call, name, 48))
+    if platform := platform_of(call, 48):
+        try:
+            for name in names:
+                await settled(image_of(call, name, 48))
+        except WrongPlatform:
+            raise NoExportTarget(platform) from None
     chunks = await settled(call.engine.images.save(names))
     return await send_archive(call.request, TAR, chunks)
 

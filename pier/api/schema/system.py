@@ -63,7 +63,7 @@ class IndexJson(msgspec.Struct, rename="pascal"):
 class RegistryJson(msgspec.Struct, rename="pascal"):
     insecure_registry_cidrs: list[str] = field(name="InsecureRegistryCIDRs")
     index_configs: dict[str, IndexJson]
-    mirrors: list[str] | None
+    mirrors: list[str]
     allow_nondistributable_artifacts_cidrs: None = field(
         default=None, name="AllowNondistributableArtifactsCIDRs"
     )
@@ -284,7 +284,7 @@ def _registry(facts: EngineFacts) -> RegistryJson:
     indexes = {name: IndexJson(name, [], secure=False, official=False) for name in hosts}
     cidrs = [name for name in facts.insecure_registries if "/" in name]
     return RegistryJson(
-        [*cidrs, "::1/128", "127.0.0.0/8"], {"docker.io": official, **indexes}, mirrors or None
+        [*cidrs, "::1/128", "127.0.0.0/8"], {"docker.io": official, **indexes}, mirrors
     )
 
 
