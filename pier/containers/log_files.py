@@ -10,6 +10,7 @@ and some that were not. Everything here blocks; the caller uses a thread.
 """
 
 import contextlib
+import itertools
 import os
 import zlib
 from collections.abc import Iterator
@@ -224,10 +225,15 @@ class LogFiles:
     def _open_all(self) -> list[LogFile]:
         files: list[LogFile] = []
         seen: set[FileKey] = set()
-        for path in _candidates(self._path):
-            file = self._open(path)
+        missing = 0
+        for forms in _candidates(self._path):
+            file = self._open(forms)
             if file is None:
+                missing += 1
+                if missing > 1:  # one alone may be on its way to the next number
+                    break
                 continue
+            missing = 0
             if file.key in seen:
                 file.close()
                 continue
@@ -235,10 +241,13 @@ class LogFiles:
             files.append(file)
         return files[::-1]
 
-    def _open(self, path: Path) -> LogFile | None:
-        with contextlib.suppress(FileNotFoundError):
-            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            return LogFile(fd, self._driver, compressed=path.suffix == ".gz", bounded=self._bounded)
+    def _open(self, forms: tuple[Path, ...]) -> LogFile | None:
+        """The first of the forms that is there."""
+        for path in forms:
+            with contextlib.suppress(FileNotFoundError):
+                fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                packed = path.suffix == ".gz"
+                return LogFile(fd, self._driver, compressed=packed, bounded=self._bounded)
         return None
 
     def _keep_last(self, lines: int) -> None:
@@ -273,17 +282,12 @@ def _place_after(known: LogFile, files: list[LogFile]) -> int:
     return len(files) - 1 if written_now else len(files)
 
 
-def _candidates(path: Path) -> Iterator[Path]:
-    """Newest first. A number may exist in both forms for a moment; plain is the whole one."""
-    yield path
-    number = 1
-    while True:
+def _candidates(path: Path) -> Iterator[tuple[Path, ...]]:
+    """Newest first, without end. A number may exist in both forms for a moment.
+
+    Plain is the whole one; it goes once the packed one is there, so who misses it finds that.
+    """
+    yield (path,)
+    for number in itertools.count(1):
         plain = path.with_name(f"{path.name}.{number}")
-        packed = path.with_name(f"{path.name}.{number}.gz")
-        if plain.exists():
-            yield plain
-        elif packed.exists():
-            yield packed
-        else:
-            return
-        number += 1
+        yield plain, plain.with_name(f"{plain.name}.gz")

@@ -249,6 +249,15 @@ def test_a_rotation_that_is_half_done_shows_nothing_twice(tmp_path: Path, driver
     files.close()
 
 
+def test_a_file_on_its_way_to_the_next_number_hides_no_older_one(
+    tmp_path: Path, driver: str
+) -> None:
+    path = tmp_path / "log"
+    write(tmp_path / "log.2", driver, ("stdout", b"old\n", 1))
+    write(path, driver, ("stdout", b"new\n", 2))
+    assert collect(read_all(path, driver, BOTH)) == b"old\nnew\n"
+
+
 def test_following_ends_when_until_has_passed(tmp_path: Path, driver: str) -> None:
     write(tmp_path / "log", driver, ("stdout", b"old\n", 1))
 
