@@ -46,14 +46,18 @@ class LiveContainers:
     def __getitem__(self, container_id: str) -> Live:
         return self._live.setdefault(container_id, Live())
 
-    def drop(self, container_id: str, exit_code: int) -> None:
-        """The container was removed. Of an adopted one the exit code is remembered."""
-        live = self._live.pop(container_id, None)
+    def depart(self, container_id: str, exit_code: int) -> None:
+        """Its record goes now. Of an adopted container the exit code is remembered."""
+        live = self._live.get(container_id)
         if live is None or not live.adopted:
             return
         self._departed[container_id] = exit_code
         while len(self._departed) > DEPARTED:
             del self._departed[next(iter(self._departed))]
+
+    def drop(self, container_id: str) -> None:
+        """The container was removed."""
+        self._live.pop(container_id, None)
 
     def find_departed(self, container_id: str) -> int | None:
         """The exit code of an adopted container that was removed."""

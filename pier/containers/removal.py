@@ -41,13 +41,14 @@ class Remover:
         Anonymous volumes go with it; mounts of those that are to stay do not call them so.
         """
         parts = self._parts
-        self._parts.store.delete(container.id)
+        parts.live.depart(container.id, container.status.exit_code)
+        parts.store.delete(container.id)
         await asyncio.to_thread(shutil.rmtree, parts.directory(container.id), ignore_errors=True)
         await self._remove_snapshot(container.id)
         await self._remove_anonymous_volumes(container)
         live = parts.live[container.id]
         live.clients.close()
-        parts.live.drop(container.id, container.status.exit_code)
+        parts.live.drop(container.id)
         parts.announce(container, "destroy")
         live.waiters.removed(WaitResult(status_code=container.status.exit_code))
 
